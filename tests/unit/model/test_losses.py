@@ -1,0 +1,66 @@
+"""The loss equals the paper's terms, mean-reduced."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from xpert_core.model.losses import LossWeights, pearson, xpert_loss
+from xpert_core.model.xpert import XPert
+from xpert_core.tokens.batch import Batch, Targets
+
+
+def targets(rows: int = 5, genes: int = 30) -> Targets:
+    generator = torch.Generator().manual_seed(0)
+    return Targets(
+        torch.randn(rows, genes, generator=generator),
+        torch.randn(rows, genes, generator=generator),
+        torch.tensor([True, False, True, True, False]),
+        torch.tensor([0, 1, 2, -1, 0]),
+    )
+
+
+def test_terms(model: XPert, batch: Batch) -> None:
+    goal, weights = targets(), LossWeights()
+    unit = torch.tensor([1.0, 1.0, 2.0, 1.0, 1.0])
+    with torch.no_grad():
+        out = model(batch)
+        terms = xpert_loss(out, goal, unit, weights)
+    error = ((out.x_deg - goal.x_deg) / unit[:, None]) ** 2
+    assert terms["deg_mse"] == pytest.approx(float(error.mean()))
+    seen = goal.has_x_pert
+    assert terms["pert_mse"] == pytest.approx(
+        float(F.mse_loss(out.x_pert[seen], goal.x_pert[seen]))
+    )
+    assert out.class_logits is not None
+    labelled = goal.cell_class >= 0
+    entropy = sum(
+        F.cross_entropy(out.class_logits[labelled, i], goal.cell_class[labelled]) for i in (0, 1)
+    )
+    assert float(terms["cell_class"]) == pytest.approx(float(entropy), rel=1e-5)
+    total = sum(getattr(weights, n) * float(terms[n]) for n in vars(weights))
+    assert float(terms["total"]) == pytest.approx(total, rel=1e-5)
+
+
+def test_x_pert_of_signatures_is_masked(model: XPert, batch: Batch) -> None:
+    goal = targets()
+    changed = goal.x_pert.clone()
+    changed[1] += 1e3
+    with torch.no_grad():
+        a = xpert_loss(model(batch), goal, torch.ones(5), LossWeights())
+        b = xpert_loss(
+            model(batch),
+            Targets(goal.x_deg, changed, goal.has_x_pert, goal.cell_class),
+            torch.ones(5),
+            LossWeights(),
+        )
+    assert torch.equal(a["total"], b["total"])
+
+
+def test_pearson_equals_numpy_and_survives_a_constant() -> None:
+    a, b = torch.randn(4, 100), torch.randn(4, 100)
+    expected = [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(pearson(a, b), expected, atol=1e-5)
+    assert pearson(torch.ones(1, 5), torch.randn(1, 5)).abs() < 1e-3

@@ -1,0 +1,1 @@
+"""Scores of predictions, their nulls and their intervals."""

@@ -1,0 +1,1 @@
+"""The XPert network: configuration, attention, blocks, losses, checkpoints."""

@@ -1,0 +1,82 @@
+"""The multi-objective loss of the paper (equations 11 to 16), mean-reduced throughout (D-08)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xpert_core.model.xpert import Output
+from xpert_core.tokens.batch import Targets
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms, with the paper's symbols and the published values as defaults.
+
+    Attributes
+    ----------
+    pert_mse : float
+        alpha, equation 11.
+    deg_mse, deg_pcc : float
+        beta and gamma, equation 14.
+    cell_class : float
+        delta, equation 15.
+    """
+
+    pert_mse: float = 0.2
+    deg_mse: float = 0.2
+    deg_pcc: float = 1.0
+    cell_class: float = 0.003
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson correlation of each row of `a` and `b` (R, G); 0 where a row is constant."""
+    a = a - a.mean(dim=-1, keepdim=True)
+    b = b - b.mean(dim=-1, keepdim=True)
+    norm = a.square().sum(-1) * b.square().sum(-1)
+    return (a * b).sum(-1) / torch.sqrt(norm + 1e-6)
+
+
+def xpert_loss(
+    output: Output, targets: Targets, unit: Tensor, weights: LossWeights
+) -> dict[str, Tensor]:
+    """Every term and their weighted sum.
+
+    Parameters
+    ----------
+    output : Output
+    targets : Targets
+    unit : Tensor, shape (R,)
+        Scale of x_deg of each row's read-out: errors are measured in it, so that assays of
+        different units weigh alike.
+    weights : LossWeights
+
+    Returns
+    -------
+    dict
+        ``pert_mse``, ``deg_mse``, ``deg_pcc`` (1 - PCC), ``cell_class`` and ``total``. The x_pert
+        term counts only rows with a measured post-treatment profile.
+    """
+    error = (output.x_deg - targets.x_deg) / unit[:, None]
+    terms = {
+        "deg_mse": error.square().mean(),
+        "deg_pcc": (1 - pearson(output.x_deg, targets.x_deg)).mean(),
+        "pert_mse": output.x_pert.new_zeros(()),
+        "cell_class": output.x_deg.new_zeros(()),
+    }
+    if targets.has_x_pert.any():
+        measured = targets.has_x_pert
+        terms["pert_mse"] = F.mse_loss(output.x_pert[measured], targets.x_pert[measured])
+    if output.class_logits is not None and (targets.cell_class >= 0).any():
+        labels = targets.cell_class[:, None].expand(-1, 2).flatten()
+        # Summed over the two branches, as published.
+        logits = output.class_logits.flatten(0, 1)
+        terms["cell_class"] = 2 * F.cross_entropy(logits, labels, ignore_index=-1)
+    terms["total"] = sum(
+        (getattr(weights, name) * value for name, value in terms.items()),
+        start=output.x_deg.new_zeros(()),
+    )
+    return terms

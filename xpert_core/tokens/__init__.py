@@ -1,0 +1,1 @@
+"""Tokens of expression, drugs and conditions, and the batch a model takes."""

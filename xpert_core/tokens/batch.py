@@ -1,0 +1,218 @@
+"""The batch: distinct profiles, distinct drugs, distinct treatments, and rows that join them.
+
+Nothing that does not depend on the drug is stored twice: a row names its control profile and its
+treatment by index, so the model encodes each of them once (ARCHITECTURE, "The base branch sees no
+drug"). Needs torch and numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DrugTokens:
+    """Padded structure and target tokens of D drugs.
+
+    Attributes
+    ----------
+    molecule : Tensor of float32, shape (D, F)
+        Molecule tokens; zeros where `has_molecule` is False.
+    has_molecule : Tensor of bool, shape (D,)
+        False for agents without an encoded structure.
+    atoms : Tensor of float32, shape (D, A, F)
+        Atom tokens, padded with zeros to the largest drug.
+    atom_mask : Tensor of bool, shape (D, A)
+        True for real atoms.
+    targets : Tensor of int64, shape (D, T)
+        Ids of known targets, 1-based; 0 is padding.
+    graph : Tensor of float32, shape (D, d_model), optional
+        Ready-made biological vectors (published style).
+    """
+
+    molecule: Tensor
+    has_molecule: Tensor
+    atoms: Tensor
+    atom_mask: Tensor
+    targets: Tensor
+    graph: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.molecule)
+
+    def take(self, index: Tensor) -> DrugTokens:
+        """The drugs at `index`, padding cut to the largest of them."""
+        mask = self.atom_mask[index]
+        width = int(mask.sum(dim=1).max()) if mask.numel() else 0
+        targets = self.targets[index]
+        n_targets = int((targets > 0).sum(dim=1).max()) if targets.numel() else 0
+        return DrugTokens(
+            self.molecule[index],
+            self.has_molecule[index],
+            self.atoms[index, :width],
+            mask[:, :width],
+            targets[:, :n_targets],
+            None if self.graph is None else self.graph[index],
+        )
+
+    def to(self, device: torch.device | str) -> DrugTokens:
+        """The same tokens on another device."""
+        return DrugTokens(*(None if t is None else t.to(device) for t in _values(self)))
+
+
+@dataclass(frozen=True)
+class Treatments:
+    """T distinct treatments: a drug at a dose for a time, read out on an assay.
+
+    Attributes
+    ----------
+    drug : Tensor of int64, shape (T,)
+        Index into the batch's drugs.
+    dose_um, time_h : Tensor of float32, shape (T,)
+        Micromolar and hours.
+    readout : Tensor of int64, shape (T,)
+        Assay of the target: see `xpert_core.tokens.dataset.READOUTS`.
+    """
+
+    drug: Tensor
+    dose_um: Tensor
+    time_h: Tensor
+    readout: Tensor
+
+    def __len__(self) -> int:
+        return len(self.drug)
+
+    def to(self, device: torch.device | str) -> Treatments:
+        """The same treatments on another device."""
+        return Treatments(*(t.to(device) for t in _values(self)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """R rows over P profiles, D drugs and T treatments.
+
+    Attributes
+    ----------
+    profiles : Tensor of int64, shape (P, G)
+        Value tokens of the distinct control profiles.
+    drugs : DrugTokens
+    treatments : Treatments
+    profile_index, treatment_index : Tensor of int64, shape (R,)
+        Which profile and treatment each row joins.
+    """
+
+    profiles: Tensor
+    drugs: DrugTokens
+    treatments: Treatments
+    profile_index: Tensor
+    treatment_index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.profile_index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            self.profiles.to(device),
+            self.drugs.to(device),
+            self.treatments.to(device),
+            self.profile_index.to(device),
+            self.treatment_index.to(device),
+        )
+
+    def expanded(self) -> Batch:
+        """One profile, drug and treatment per row: the path without sharing, for comparison."""
+        rows = torch.arange(len(self))
+        treatments = Treatments(*(t[self.treatment_index] for t in _values(self.treatments)))
+        return Batch(
+            self.profiles[self.profile_index],
+            self.drugs.take(treatments.drug),
+            replace(treatments, drug=rows),
+            rows,
+            rows,
+        )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a row's prediction is compared with.
+
+    Attributes
+    ----------
+    x_deg : Tensor of float32, shape (R, G)
+        Change, in units of the read-out.
+    x_pert : Tensor of float32, shape (R, G)
+        Expression after treatment; only meaningful where `has_x_pert`.
+    has_x_pert : Tensor of bool, shape (R,)
+        False where only a signature exists: the x_pert loss is masked, never faked.
+    cell_class : Tensor of int64, shape (R,)
+        Class of the cell line; -1 = none.
+    """
+
+    x_deg: Tensor
+    x_pert: Tensor
+    has_x_pert: Tensor
+    cell_class: Tensor
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        return Targets(*(t.to(device) for t in _values(self)))
+
+
+def collate_drugs(
+    molecules: Sequence[np.ndarray | None],
+    atoms: Sequence[np.ndarray],
+    targets: Sequence[Sequence[int]],
+    *,
+    feature_dim: int,
+    max_atoms: int,
+) -> DrugTokens:
+    """Pad the features of several drugs into one `DrugTokens`.
+
+    Parameters
+    ----------
+    molecules : sequence of ndarray (F,) or None
+        None = no encoded structure.
+    atoms : sequence of ndarray (n_atoms, F)
+    targets : sequence of sequences of int
+        1-based target ids.
+    feature_dim : int
+    max_atoms : int
+        Upper bound on atoms, for a check only.
+
+    Raises
+    ------
+    ValueError
+        If a drug has more than `max_atoms` atoms or another feature width.
+    """
+    count = len(molecules)
+    width = max((len(a) for a in atoms), default=0)
+    if width > max_atoms:
+        raise ValueError(f"{width} atom tokens, the model takes at most {max_atoms}")
+    n_targets = max((len(t) for t in targets), default=0)
+    molecule = np.zeros((count, feature_dim), dtype=np.float32)
+    atom = np.zeros((count, width, feature_dim), dtype=np.float32)
+    mask = np.zeros((count, width), dtype=bool)
+    target = np.zeros((count, n_targets), dtype=np.int64)
+    for i, (m, a, t) in enumerate(zip(molecules, atoms, targets, strict=True)):
+        if m is not None:
+            molecule[i] = m
+        atom[i, : len(a)] = a
+        mask[i, : len(a)] = True
+        target[i, : len(t)] = t
+    return DrugTokens(
+        torch.from_numpy(molecule),
+        torch.tensor([m is not None for m in molecules], dtype=torch.bool),
+        torch.from_numpy(atom),
+        torch.from_numpy(mask),
+        torch.from_numpy(target),
+    )
+
+
+def _values(record: DrugTokens | Treatments | Targets) -> list:
+    return [getattr(record, field.name) for field in fields(record)]

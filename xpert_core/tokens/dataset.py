@@ -1,0 +1,194 @@
+"""Training data as plain arrays, so that training needs torch and numpy alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from xpert_core.errors import DataError
+from xpert_core.files import atomic_path
+from xpert_core.tokens.batch import Batch, DrugTokens, Targets, Treatments, collate_drugs
+from xpert_core.tokens.expression import ExpressionBins
+
+#: Assays of the target. Each has its own read-out token; prediction for patients uses the first.
+READOUTS = ("log2 change (level 3)", "z-score (level 5)")
+LOG2_READOUT, Z_READOUT = 0, 1
+
+_ARRAYS = (
+    "profiles",
+    "profile_index",
+    "drug_index",
+    "dose_um",
+    "time_h",
+    "readout",
+    "cell_index",
+    "x_deg",
+    "has_x_pert",
+    "fingerprint",
+    "molecule",
+    "has_molecule",
+    "atoms",
+    "atom_offsets",
+)
+_LISTS = ("cells", "drug_keys", "drug_names", "drug_moa", "drug_targets", "panel_symbols")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Real profiles before and after treatment, with drug features.
+
+    Attributes
+    ----------
+    profiles : ndarray of float32, shape (P, G)
+        Distinct control profiles, log2.
+    profile_index, drug_index, cell_index : ndarray of int64, shape (N,)
+        Control profile, drug and cell line of each row.
+    dose_um, time_h : ndarray of float32, shape (N,)
+    readout : ndarray of int64, shape (N,)
+        Index into `READOUTS`.
+    x_deg : ndarray of float32, shape (N, G)
+        Change, in units of the read-out.
+    has_x_pert : ndarray of bool, shape (N,)
+        Where the profile after treatment was measured: x_pert = control + x_deg.
+    fingerprint : ndarray of uint8, shape (D, 1024)
+        Morgan bits, for the baselines; zeros without a structure.
+    molecule : ndarray of float32, shape (D, F)
+    has_molecule : ndarray of bool, shape (D,)
+    atoms : ndarray of float32, shape (sum of atoms, F)
+    atom_offsets : ndarray of int64, shape (D + 1,)
+    cells, drug_keys, drug_names, drug_moa, drug_targets, panel_symbols : tuple of str
+        Names; `drug_keys` are InChIKey connectivity blocks where the structure is known, else an
+        identifier with a colon. `drug_moa` and `drug_targets` are ``|``-joined.
+    info : dict
+        ``panel_digest``, ``panel_name``, ``featurizer`` (name, digest, dim) and ``sources``.
+    """
+
+    profiles: np.ndarray
+    profile_index: np.ndarray
+    drug_index: np.ndarray
+    dose_um: np.ndarray
+    time_h: np.ndarray
+    readout: np.ndarray
+    cell_index: np.ndarray
+    x_deg: np.ndarray
+    has_x_pert: np.ndarray
+    fingerprint: np.ndarray
+    molecule: np.ndarray
+    has_molecule: np.ndarray
+    atoms: np.ndarray
+    atom_offsets: np.ndarray
+    cells: tuple[str, ...]
+    drug_keys: tuple[str, ...]
+    drug_names: tuple[str, ...]
+    drug_moa: tuple[str, ...]
+    drug_targets: tuple[str, ...]
+    panel_symbols: tuple[str, ...]
+    info: dict
+
+    def __len__(self) -> int:
+        return len(self.profile_index)
+
+    def save(self, path: Path) -> None:
+        """Write to one safetensors file, atomically."""
+        header = {name: json.dumps(getattr(self, name)) for name in (*_LISTS, "info")}
+        with atomic_path(path) as temporary:
+            save_file(
+                {n: np.ascontiguousarray(getattr(self, n)) for n in _ARRAYS}, temporary, header
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingData:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or is not prepared training data.
+        """
+        try:
+            with safe_open(path, "np") as stream:
+                header = stream.metadata() or {}
+                arrays = {name: stream.get_tensor(name) for name in _ARRAYS}
+            lists = {name: tuple(json.loads(header[name])) for name in _LISTS}
+            return cls(**arrays, **lists, info=json.loads(header["info"]))
+        except Exception as error:
+            raise DataError(
+                "The prepared training data cannot be read.",
+                where=f"{Path(path).name}: {error}",
+                fix="Prepare it again with training/prepare_l1000.py.",
+            ) from error
+
+    def targets_of(self, drug: int) -> tuple[str, ...]:
+        """Known target genes of a drug."""
+        text = self.drug_targets[drug]
+        return tuple(text.split("|")) if text else ()
+
+
+class TensorView:
+    """Training data as batches: tokens fitted once, features indexed, nothing copied per row.
+
+    Parameters
+    ----------
+    data : TrainingData
+    bins : ExpressionBins
+    targets : sequence of str
+        Target vocabulary; other targets have no vector and are left out.
+    max_atoms : int
+    """
+
+    def __init__(
+        self, data: TrainingData, bins: ExpressionBins, targets: Sequence[str], max_atoms: int
+    ) -> None:
+        self.data = data
+        self.tokens = torch.from_numpy(bins.transform(data.profiles))
+        self.missing_token = bins.n_tokens
+        self.x_deg = torch.from_numpy(data.x_deg)
+        self.profiles = torch.from_numpy(data.profiles)
+        ids = {name: i + 1 for i, name in enumerate(targets)}
+        offsets = data.atom_offsets
+        count = range(len(data.drug_keys))
+        self.drugs: DrugTokens = collate_drugs(
+            [data.molecule[i] if data.has_molecule[i] else None for i in count],
+            [data.atoms[offsets[i] : offsets[i + 1]] for i in count],
+            [[ids[t] for t in data.targets_of(i) if t in ids] for i in count],
+            feature_dim=data.molecule.shape[1],
+            max_atoms=max_atoms,
+        )
+
+    def batch(self, rows: np.ndarray) -> tuple[Batch, Targets]:
+        """Batch and targets of some rows; profiles, drugs and treatments occur once each."""
+        d = self.data
+        profiles, profile_index = np.unique(d.profile_index[rows], return_inverse=True)
+        drugs, drug_index = np.unique(d.drug_index[rows], return_inverse=True)
+        condition = np.stack(
+            [drug_index, d.dose_um[rows], d.time_h[rows], d.readout[rows]], axis=1
+        ).astype(np.float64)
+        distinct, treatment_index = np.unique(condition, axis=0, return_inverse=True)
+        treatments = Treatments(
+            torch.from_numpy(distinct[:, 0].astype(np.int64)),
+            torch.from_numpy(distinct[:, 1].astype(np.float32)),
+            torch.from_numpy(distinct[:, 2].astype(np.float32)),
+            torch.from_numpy(distinct[:, 3].astype(np.int64)),
+        )
+        batch = Batch(
+            self.tokens[profiles],
+            self.drugs.take(torch.from_numpy(drugs)),
+            treatments,
+            torch.from_numpy(profile_index),
+            torch.from_numpy(treatment_index.reshape(-1)),
+        )
+        x_deg = self.x_deg[rows]
+        targets = Targets(
+            x_deg,
+            self.profiles[d.profile_index[rows]] + x_deg,
+            torch.from_numpy(d.has_x_pert[rows]),
+            torch.from_numpy(d.cell_index[rows]),
+        )
+        return batch, targets
