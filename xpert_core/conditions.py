@@ -134,7 +134,7 @@ def split_values(text: str) -> list[str]:
         separators = r"$^" if is_decimal else r","
     parts = [part.strip() for part in re.split(separators, text) if part.strip()]
     last = _NUMBER.match(parts[-1]) if parts else None
-    unit = last.group(2).strip() if last else ""
+    unit = last.group(2).strip() if last is not None else ""
     return [f"{part} {unit}" if unit and _is_bare(part) else part for part in parts]
 
 
@@ -157,7 +157,7 @@ def format_dose(dose_um: float) -> str:
 
 def _is_bare(part: str) -> bool:
     match = _NUMBER.match(part)
-    return bool(match) and not match.group(2).strip()
+    return match is not None and not match.group(2).strip()
 
 
 def _split_quantity(value: str | float, name: str, examples: str) -> tuple[float, str]:

@@ -90,8 +90,12 @@ def save_checkpoint(folder: Path, model: XPert, meta: ModelMeta, card_text: str)
         # Shared norms of the published style are one tensor under two names.
         save_file({k: v.clone() for k, v in state.items()}, room / WEIGHTS)
         digest = sha256_file(room / WEIGHTS)
-        fields_ = {k: v for k, v in vars(meta).items()}
-        document = {"schema": SCHEMA, "sha256": digest, "model": model.config.to_dict(), **fields_}
+        document = {
+            "schema": SCHEMA,
+            "sha256": digest,
+            "model": model.config.to_dict(),
+            **vars(meta),
+        }
         (room / CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         (room / CARD).write_text(card_text, encoding="utf-8")
         room.chmod(0o755)
@@ -145,7 +149,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             where=f"{folder.name}: {bad[0]}",
             fix="Train the model again; this one diverged.",
         )
-    meta = ModelMeta(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items()})
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
+    }
+    meta = ModelMeta(**values)
     return Checkpoint(model.eval(), meta, digest)
 
 

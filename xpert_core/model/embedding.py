@@ -1,4 +1,4 @@
-"""Token embeddings of cells and drugs (paper, "Transcript profile embedding", "Drug tokenization")."""
+"""Token embeddings: cells ("Transcript profile embedding") and drugs ("Drug tokenization")."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CellEmbedding(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.ppi_projection: nn.Linear | None = None
         if config.use_ppi:
-            # A buffer with a trained projection, so the network knowledge stays in the model (D-06);
+            # A buffer with a trained projection keeps the network knowledge in the model (D-06);
             # the free vector beside it tells apart genes that share a network vector.
             self.register_buffer("ppi", torch.zeros(config.n_genes, config.ppi_dim))
             self.ppi_projection = nn.Linear(config.ppi_dim, d, bias=False)

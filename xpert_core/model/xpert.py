@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xpert_core.model.blocks import CrossLayer, SelfLayer, layer_norm
+from xpert_core.model.blocks import CrossLayer, MultiHeadAttention, SelfLayer, layer_norm
 from xpert_core.model.config import ModelConfig
 from xpert_core.model.embedding import CellEmbedding, DrugEmbedding
 from xpert_core.tokens.batch import Batch, DrugTokens, Treatments
@@ -115,7 +115,7 @@ class XPert(nn.Module):
     def set_backend(self, backend: str) -> None:
         """Choose the attention backend of every layer (see `xpert_core.model.attention`)."""
         for module in self.modules():
-            if hasattr(module, "backend"):
+            if isinstance(module, MultiHeadAttention):
                 module.backend = backend
 
     def encode_profiles(self, tokens: Tensor, maps: Maps | None = None) -> CellStates:
@@ -132,6 +132,7 @@ class XPert(nn.Module):
         if not self.config.single_branch:
             base = embedded
             for i, layer in enumerate(self.base_layers):
+                assert isinstance(layer, SelfLayer)
                 if maps is not None:
                     maps[f"base_SA_{i}"] = layer.received(base)
                 base = layer(base)

@@ -8,7 +8,7 @@ drug"). Needs torch and numpy alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class DrugTokens:
 
     def to(self, device: torch.device | str) -> DrugTokens:
         """The same tokens on another device."""
-        return DrugTokens(*(None if t is None else t.to(device) for t in _values(self)))
+        return replace(self, **{n: v.to(device) for n, v in vars(self).items() if v is not None})
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Treatments:
 
     def to(self, device: torch.device | str) -> Treatments:
         """The same treatments on another device."""
-        return Treatments(*(t.to(device) for t in _values(self)))
+        return replace(self, **{n: v.to(device) for n, v in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,9 @@ class Batch:
     def expanded(self) -> Batch:
         """One profile, drug and treatment per row: the path without sharing, for comparison."""
         rows = torch.arange(len(self))
-        treatments = Treatments(*(t[self.treatment_index] for t in _values(self.treatments)))
+        treatments = Treatments(
+            **{n: v[self.treatment_index] for n, v in vars(self.treatments).items()}
+        )
         return Batch(
             self.profiles[self.profile_index],
             self.drugs.take(treatments.drug),
@@ -161,7 +163,7 @@ class Targets:
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
-        return Targets(*(t.to(device) for t in _values(self)))
+        return replace(self, **{n: v.to(device) for n, v in vars(self).items()})
 
 
 def collate_drugs(
@@ -212,7 +214,3 @@ def collate_drugs(
         torch.from_numpy(mask),
         torch.from_numpy(target),
     )
-
-
-def _values(record: DrugTokens | Treatments | Targets) -> list:
-    return [getattr(record, field.name) for field in fields(record)]

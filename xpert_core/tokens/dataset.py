@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,8 +117,8 @@ class TrainingData:
             with safe_open(path, "np") as stream:
                 header = stream.metadata() or {}
                 arrays = {name: stream.get_tensor(name) for name in _ARRAYS}
-            lists = {name: tuple(json.loads(header[name])) for name in _LISTS}
-            return cls(**arrays, **lists, info=json.loads(header["info"]))
+            values: dict[str, Any] = {n: tuple(json.loads(header[n])) for n in _LISTS}
+            return cls(**arrays, **values, info=json.loads(header["info"]))
         except Exception as error:
             raise DataError(
                 "The prepared training data cannot be read.",

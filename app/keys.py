@@ -1,0 +1,39 @@
+"""Session-state keys. Patient data live here, one session each, and never in a global cache."""
+
+from __future__ import annotations
+
+#: The uploaded file under inspection: an `app.components.upload_box.Upload`.
+UPLOAD = "upload"
+#: Counts the times the upload box was emptied; part of the box's own key.
+UPLOAD_TURN = "upload_turn"
+#: Scale and orientation the user chose instead of the detected ones.
+SCALE = "scale"
+ORIENTATION = "orientation"
+
+#: Identifier of the stored cohort in use, and its `Profiles` beside that identifier.
+COHORT_ID = "cohort_id"
+PROFILES = "profiles"
+
+#: Choices of the Predict page; they survive a change of page.
+SAMPLES = "samples"
+DRUGS = "drugs"
+DOSES = "doses"
+TIMES = "times"
+#: Drugs that can be chosen: name shown -> `Drug`.
+DRUG_CHOICES = "drug_choices"
+DRUG_QUERY = "drug_query"
+DRUG_HITS = "drug_hits"
+SMILES = "smiles"
+SMILES_NAME = "smiles_name"
+#: The structure read last: ((SMILES, name) as typed, `Drug`).
+STRUCTURE = "structure"
+
+#: The running or finished `app.background.PredictionTask`.
+TASK = "task"
+#: Result on screen: (run id, `Prediction`).
+RESULT = "result"
+#: Query parameter that gives a result its address.
+RUN = "run"
+
+#: An error of a callback, to show once when the page is drawn anew.
+NOTICE = "notice"

@@ -1,0 +1,30 @@
+"""Entry of the dashboard: page frame and navigation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+STATIC = Path(__file__).parent / "static"
+
+st.set_page_config(
+    page_title="XPert",
+    page_icon=str(STATIC / "icon.png"),
+    layout="wide",
+    menu_items={"About": "XPert predicts drug responses of gene expression. Research use only."},
+)
+st.logo(str(STATIC / "logo.png"), size="large", icon_image=str(STATIC / "icon.png"))
+page = st.navigation(
+    [
+        st.Page("pages/home.py", title="Home", url_path="home", default=True),
+        st.Page("pages/cohort.py", title="Cohort", url_path="cohort"),
+        st.Page("pages/predict.py", title="Predict", url_path="predict"),
+        st.Page("pages/results.py", title="Results", url_path="results"),
+    ]
+)
+page.run()
+st.caption(
+    "For research use only. Not for diagnosis or treatment. "
+    "Nothing you upload leaves the machine that runs this page."
+)

@@ -1,0 +1,153 @@
+"""Cohort: upload a file, read what was understood, store it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from app import keys, services
+from app.components.cohort_store import close_cohort, cohort_labels, keep_cohort
+from app.components.errors import guarded, guarded_callback, show_notice
+from app.components.exports import download
+from app.components.gene_report import gene_report
+from app.components.text import count, plain
+from app.components.upload_box import (
+    Upload,
+    current_upload,
+    forget_upload,
+    reading_choices,
+    upload_box,
+)
+from xpert_core.cohorts import template_csv, to_profiles
+
+TEMPLATES = {
+    "pretreatment": "Template: before treatment",
+    "paired": "Template: before and after",
+}
+
+
+def templates() -> None:
+    """Correct input files to start from."""
+    st.markdown("**Templates**")
+    st.caption("Small correct files to copy your values into.")
+    for kind, label in TEMPLATES.items():
+        download(label, partial(template_csv, kind), f"template_{kind}.csv", f"template-{kind}")
+
+
+def verdict(upload: Upload) -> None:
+    """Whether the file can be used, and why not."""
+    cohort, check = upload.cohort, upload.check
+    patients = int(cohort.samples["patient_id"].nunique())
+    st.subheader(f"What was read from {plain(upload.filename)}")
+    for reason in check.reasons:
+        st.error(plain(reason))
+    if check.can_predict:
+        st.success("This file can be used for prediction.")
+    for warning in check.warnings:
+        st.warning(plain(warning))
+    columns = st.columns(4)
+    columns[0].metric("Samples", f"{len(cohort.samples):,}")
+    columns[1].metric("Patients", f"{patients:,}")
+    columns[2].metric("Columns of values", f"{len(cohort.identifiers):,}")
+    columns[3].metric("Scale", cohort.scale.used)
+    overridden = cohort.scale.detected != cohort.scale.used
+    st.markdown(f"**Scale.** {plain(cohort.scale.evidence)}")
+    if overridden:
+        st.info(f"Detected: {cohort.scale.detected}. You chose: {cohort.scale.used}.")
+    applied = cohort.scale.transform
+    needed = f"Applied before prediction: {applied}." if applied != "none" else ""
+    st.markdown(plain(" ".join([needed or "No transformation is needed.", *cohort.notes])))
+
+
+def keep_or_drop(upload: Upload) -> None:
+    """Buttons that end the inspection."""
+    left, right, _ = st.columns([2, 2, 3])
+    if left.button(
+        "Save cohort and continue",
+        type="primary",
+        disabled=not upload.check.can_predict,
+        key="save-cohort",
+        width="stretch",
+    ):
+        with guarded():
+            with st.spinner("Storing the cohort"):
+                keep_cohort(to_profiles(upload.cohort, services.panel()))
+            forget_upload()
+            st.switch_page("pages/predict.py")
+    right.button("Discard this file", on_click=forget_upload, key="discard-upload", width="stretch")
+
+
+def inspection(upload: Upload) -> None:
+    """All that is known about the uploaded file."""
+    verdict(upload)
+    with guarded():
+        reading_choices(upload)
+    keep_or_drop(upload)
+    genes, samples = st.tabs(["Gene report", "Samples"])
+    with genes:
+        gene_report(upload.check.genes, upload.filename)
+    with samples:
+        known = upload.cohort.samples.dropna(axis="columns", how="all")
+        st.caption(count(len(known), "sample"))
+        st.dataframe(known, height=300, alt="Sample table as read from the file")
+
+
+def delete_cohort(cohort_id: str) -> None:
+    """Delete a cohort with its results and forget what this session holds of them."""
+    with guarded_callback():
+        services.store().delete_cohort(cohort_id)
+        if st.session_state.get(keys.COHORT_ID) == cohort_id:
+            close_cohort()
+        st.session_state.pop(keys.RESULT, None)
+
+
+@st.dialog("Delete this cohort?")
+def confirm_deletion(cohort_id: str, label: str) -> None:
+    """Ask before a cohort goes."""
+    st.markdown(f"{plain(label)} and **all results predicted from it** will be deleted for good.")
+    if st.button(
+        "Delete for good",
+        type="primary",
+        key="confirm-delete-cohort",
+        on_click=delete_cohort,
+        args=(cohort_id,),
+    ):
+        st.rerun()
+
+
+def stored_cohorts(cohorts: pd.DataFrame) -> None:
+    """Reopen or delete what is stored."""
+    labels = cohort_labels(cohorts)
+    chosen = st.selectbox(
+        "Stored cohort", list(labels), format_func=labels.__getitem__, key="stored-cohort"
+    )
+    left, right, _ = st.columns([2, 2, 3])
+    if left.button("Use this cohort", key="open-cohort", width="stretch"):
+        st.session_state[keys.COHORT_ID] = chosen
+        st.switch_page("pages/predict.py")
+    if right.button("Delete this cohort", key="delete-cohort", width="stretch"):
+        confirm_deletion(chosen, labels[chosen])
+
+
+st.title("Cohort")
+show_notice()
+st.markdown("Gene expression of patients or cell lines, measured before treatment.")
+box, aside = st.columns([3, 1], gap="large")
+with aside, guarded():
+    templates()
+with box, guarded():
+    upload_box()
+upload = current_upload()
+if upload is not None:
+    with guarded():
+        inspection(upload)
+st.subheader("Stored cohorts")
+with guarded():
+    table = services.store().cohorts()
+    if table.empty:
+        st.info("No cohort is stored yet. Upload a file above, or load the example on Home.")
+        st.page_link("pages/home.py", label="Go to Home", icon=":material/arrow_forward:")
+    else:
+        stored_cohorts(table)

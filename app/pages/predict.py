@@ -1,0 +1,199 @@
+"""Predict: choose patients, drugs, doses and times; watch; look at the result."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import keys, services
+from app.background import PredictionTask, Request
+from app.components.cohort_store import close_cohort, cohort_labels, open_cohort
+from app.components.drug_picker import drug_picker
+from app.components.errors import guarded, show_error
+from app.components.result_view import result_view
+from app.components.text import count, plain
+from app.pace import Pace, in_words
+from xpert_core.conditions import parse_dose, parse_time, split_values
+from xpert_core.drugs.records import Drug
+
+#: A bigger request would fill the memory of a small machine.
+MAX_PREDICTIONS = 20_000
+#: A task that ends within this time needs no progress bar.
+PATIENCE_S = 1.5
+
+
+def choose_cohort() -> str | None:
+    """Selector of a stored cohort; None when there is none."""
+    labels = cohort_labels(services.store().cohorts())
+    if not labels:
+        st.info("No cohort is stored yet. Upload one first, or load the example on Home.")
+        left, right, _ = st.columns([1, 1, 4])
+        left.page_link("pages/cohort.py", label="Upload a cohort", icon=":material/arrow_forward:")
+        right.page_link("pages/home.py", label="Load the example", icon=":material/arrow_forward:")
+        return None
+    if st.session_state.get(keys.COHORT_ID) not in labels:
+        close_cohort()
+    return st.selectbox(
+        "Cohort",
+        list(labels),
+        format_func=labels.__getitem__,
+        key=keys.COHORT_ID,
+        persist_state="session",
+    )
+
+
+def choose_samples(options: list[str]) -> tuple[str, ...]:
+    """Selector of samples with all and none."""
+
+    def select(values: list[str]) -> None:
+        st.session_state[keys.SAMPLES] = values
+
+    st.multiselect(
+        "Samples", options, key=keys.SAMPLES, persist_state="session", placeholder="Choose samples"
+    )
+    left, middle, right, _ = st.columns([1, 1, 1, 2])
+    left.button("All samples", on_click=select, args=(options,), key="all", width="stretch")
+    middle.button("First only", on_click=select, args=(options[:1],), key="one", width="stretch")
+    right.button("None", on_click=select, args=([],), key="none", width="stretch")
+    chosen = tuple(st.session_state[keys.SAMPLES])
+    st.caption(f"{len(chosen):,} of {count(len(options), 'sample')} chosen.")
+    return chosen
+
+
+def choose_conditions(drugs: list[Drug]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Text fields of doses and times, checked as they are typed."""
+    st.session_state.setdefault(keys.DOSES, "1 uM")
+    st.session_state.setdefault(keys.TIMES, "24 h")
+    left, right = st.columns(2)
+    dose_text = left.text_input(
+        "Doses",
+        key=keys.DOSES,
+        persist_state="session",
+        help="Several with commas, such as 0.1, 1, 10 uM. Units: nM, uM, mM, ng/mL.",
+    )
+    time_text = right.text_input(
+        "Times of exposure",
+        key=keys.TIMES,
+        persist_state="session",
+        help="Several with commas, such as 6, 24 h. Units: min, h, d.",
+    )
+    masses: list[float | None] = [drug.molar_mass for drug in drugs] or [None]
+    # Equal values written differently (1 uM, 1000 nM) are one dose.
+    doses = {
+        tuple(parse_dose(text, mass) for mass in masses): text for text in split_values(dose_text)
+    }
+    times = {parse_time(text): text for text in split_values(time_text)}
+    return tuple(doses.values()), tuple(times.values())
+
+
+def is_busy() -> bool:
+    """Whether a prediction of this session is running."""
+    task: PredictionTask | None = st.session_state.get(keys.TASK)
+    return task is not None and task.running
+
+
+def order(request: Request) -> None:
+    """Say what will be computed and how long it takes; start it at the click."""
+    pace = services.pace()
+    missing = [
+        name
+        for name, values in (
+            ("samples", request.samples),
+            ("drugs", request.drugs),
+            ("doses", request.doses),
+            ("times", request.times),
+        )
+        if not values
+    ]
+    if missing:
+        st.info(f"Still to choose: {', '.join(missing)}.")
+    elif request.size > MAX_PREDICTIONS:
+        st.error(
+            f"This would be {request.size:,} predictions; at most {MAX_PREDICTIONS:,} can be "
+            "made at once. Choose fewer samples, drugs, doses or times."
+        )
+    else:
+        st.markdown(
+            f"**{count(request.size, 'prediction')}**: {count(len(request.samples), 'sample')} × "
+            f"{count(len(request.drugs), 'drug')} × {count(len(request.doses), 'dose')} × "
+            f"{count(len(request.times), 'time')}. "
+            f"Expected time: {in_words(pace.estimate(request.size, len(request.drugs)))}."
+        )
+    impossible = bool(missing) or request.size > MAX_PREDICTIONS or is_busy()
+    if st.button("Predict", type="primary", disabled=impossible, key="predict"):
+        task = PredictionTask(
+            request, services.predictor(), services.store(), services.engine_lock()
+        )
+        st.session_state[keys.TASK] = task
+        task.start()
+        with st.spinner("Predicting"):
+            over = task.wait(PATIENCE_S)
+        if not over:
+            st.rerun()  # draws the button disabled
+
+
+@st.fragment(run_every=0.5)
+def watch() -> None:
+    """Progress of the running task, with a way to stop it."""
+    task: PredictionTask = st.session_state[keys.TASK]
+    if not task.running:
+        st.rerun()
+    share = task.done / task.total if task.total else 0.0
+    stage = "Stopping" if task.cancelled else task.stage
+    st.progress(min(share, 1.0), plain(stage))
+    st.button("Cancel", on_click=task.cancel, disabled=task.cancelled, key="cancel")
+
+
+def outcome() -> None:
+    """The state of the last task: running, failed, cancelled or done."""
+    task: PredictionTask | None = st.session_state.get(keys.TASK)
+    if is_busy():
+        watch()
+        return
+    if task is not None:
+        del st.session_state[keys.TASK]
+        finish(task, services.pace())
+    result = st.session_state.get(keys.RESULT)
+    if result is not None:
+        run_id, prediction = result
+        st.subheader("Result of the last prediction")
+        st.markdown("It is stored on this machine.")
+        st.page_link(
+            "pages/results.py",
+            label="Open it at its own address",
+            icon=":material/link:",
+            query_params={keys.RUN: run_id},
+        )
+        result_view(prediction, run_id)
+
+
+def finish(task: PredictionTask, pace: Pace) -> None:
+    """Take over what a task left behind."""
+    if task.prediction is not None:
+        pace.learn(task.request.size, task.seconds)
+        st.session_state[keys.RESULT] = (task.run_id, task.prediction)
+    elif task.cancelled:
+        st.session_state.pop(keys.RESULT, None)
+        st.info("The prediction was cancelled. Nothing was stored.")
+    elif task.error is not None:
+        st.session_state.pop(keys.RESULT, None)
+        show_error(task.error)
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    cohort_id = choose_cohort()
+    if cohort_id is None:
+        return
+    profiles = open_cohort(cohort_id)
+    samples = choose_samples(list(profiles.samples.index))
+    drugs = drug_picker()
+    with guarded():
+        doses, times = choose_conditions(drugs)
+        order(Request(cohort_id, profiles.name, profiles, samples, tuple(drugs), doses, times))
+    outcome()
+
+
+st.title("Predict")
+with guarded():
+    services.predictor()
+    page()

@@ -1,0 +1,106 @@
+"""Results: what is stored; reopen by address, export, delete."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app import keys, services
+from app.components.errors import guarded, guarded_callback, show_notice
+from app.components.result_view import result_view
+from app.components.text import local_time, plain
+from xpert_core.prediction import Prediction
+
+
+def stored_result(run_id: str) -> Prediction:
+    """The result at an address, read once a session."""
+    kept: tuple[str, Prediction] | None = st.session_state.get(keys.RESULT)
+    if kept is not None and kept[0] == run_id:
+        return kept[1]
+    with st.spinner("Opening the result"):
+        prediction = services.store().load_prediction(run_id)
+    st.session_state[keys.RESULT] = (run_id, prediction)
+    return prediction
+
+
+def delete_run(run_id: str) -> None:
+    """Delete a result and leave its address."""
+    with guarded_callback():
+        services.store().delete_run(run_id)
+        st.session_state.pop(keys.RESULT, None)
+        st.query_params.pop(keys.RUN, None)
+
+
+@st.dialog("Delete this result?")
+def confirm_deletion(run_id: str, label: str) -> None:
+    """Ask before a result goes."""
+    st.markdown(f"{plain(label)} will be deleted for good. The cohort stays.")
+    if st.button(
+        "Delete for good",
+        type="primary",
+        key="confirm-delete-run",
+        on_click=delete_run,
+        args=(run_id,),
+    ):
+        st.rerun()
+
+
+def choose(runs: pd.DataFrame) -> None:
+    """Table of what is stored, with open and delete."""
+    table = runs.reset_index(names="address")
+    table["stored"] = table["created_at"].map(local_time)
+    st.dataframe(
+        table[["stored", "cohort", "drugs", "n_patients", "n_rows", "model", "address"]],
+        hide_index=True,
+        alt="Stored results with date, cohort, drugs, model, number of predictions and address",
+        column_config={
+            "stored": st.column_config.TextColumn("Stored"),
+            "cohort": st.column_config.TextColumn("Cohort", width="medium"),
+            "drugs": st.column_config.TextColumn("Drugs", width="medium"),
+            "n_patients": st.column_config.NumberColumn("Patients"),
+            "n_rows": st.column_config.NumberColumn("Predictions"),
+            "model": st.column_config.TextColumn("Model"),
+            "address": st.column_config.TextColumn(f"Address (?{keys.RUN}=)"),
+        },
+    )
+    labels = {
+        str(row["address"]): f"{row['title']} ({row['stored']}, {row['address']})"
+        for _, row in table.iterrows()
+    }
+    chosen = st.selectbox("Result", list(labels), format_func=labels.__getitem__, key="stored-run")
+    left, right, _ = st.columns([1, 1, 3])
+    if left.button("Open", type="primary", key="open-run", width="stretch"):
+        st.query_params[keys.RUN] = chosen
+        st.rerun()
+    if right.button("Delete", key="delete-run", width="stretch"):
+        confirm_deletion(chosen, labels[chosen])
+
+
+def list_page() -> None:
+    """Everything that is stored."""
+    runs = services.store().runs()
+    if runs.empty:
+        st.info("No result is stored yet. Predictions are stored here by themselves.")
+        st.page_link("pages/predict.py", label="Make a prediction", icon=":material/arrow_forward:")
+        return
+    choose(runs)
+
+
+def result_page(run_id: str) -> None:
+    """One result, at its own address."""
+    st.page_link("pages/results.py", label="All stored results", icon=":material/arrow_back:")
+    prediction = stored_result(run_id)
+    st.caption(f"Address of this result: ?{keys.RUN}={plain(run_id)}")
+    result_view(prediction, run_id)
+    if st.button("Delete this result", key="delete-open-run"):
+        confirm_deletion(run_id, run_id)
+
+
+st.title("Results")
+show_notice()
+run = st.query_params.get(keys.RUN)
+with guarded():
+    if run:
+        result_page(run)
+    else:
+        list_page()

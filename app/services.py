@@ -1,0 +1,61 @@
+"""The one place that builds what all sessions share: store, model and drug library.
+
+Nothing of a patient may enter these caches, because every user of the server shares them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import streamlit as st
+
+from app.pace import Pace
+from xpert_core.drugs import DrugLibrary
+from xpert_core.genes import load_panel
+from xpert_core.genes.records import GenePanel
+from xpert_core.paths import data_dir
+from xpert_core.prediction import Predictor
+from xpert_core.store import Store
+
+
+def store() -> Store:
+    """The database of cohorts and results, opened once per address."""
+    return _store(os.environ.get("XPERT_DATABASE_URL"), str(data_dir()))
+
+
+@st.cache_resource(show_spinner="Opening the database")
+def _store(url: str | None, folder: str) -> Store:
+    opened = Store(url)
+    opened.sweep_orphans()
+    return opened
+
+
+@st.cache_resource(show_spinner="Loading the model")
+def predictor() -> Predictor:
+    """The shipped default model, loaded once."""
+    return Predictor.load()
+
+
+@st.cache_resource(show_spinner="Loading the drug library")
+def library() -> DrugLibrary:
+    """The drug library, loaded once."""
+    return DrugLibrary.load()
+
+
+@st.cache_resource(show_spinner=False)
+def panel() -> GenePanel:
+    """The landmark genes, loaded once."""
+    return load_panel()
+
+
+@st.cache_resource(show_spinner=False)
+def engine_lock() -> threading.Lock:
+    """Held while the model computes: two predictions at once would only slow each other."""
+    return threading.Lock()
+
+
+@st.cache_resource(show_spinner=False)
+def pace() -> Pace:
+    """What is known about the speed of this machine."""
+    return Pace()

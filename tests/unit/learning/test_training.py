@@ -1,0 +1,134 @@
+"""Training on real rows: it learns, resumes to the same numbers, and refuses what it must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from xpert_core.errors import DataError
+from xpert_core.learning.config import TrainConfig
+from xpert_core.learning.loop import predict_rows, training_terms
+from xpert_core.learning.trainer import build, train
+from xpert_core.model.checkpoint import load_checkpoint
+
+DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
+TINY = {
+    "name": "tiny",
+    "data": str(DATA),
+    "model": {"d_model": 16, "n_heads": 2, "d_ff": 32, "base_layers": "SA", "pert_layers": "CA"},
+    "max_epochs": 3,
+    "batch_rows": 32,
+    "valid": 0.15,
+    "test": 0.15,
+    "threads": 1,
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return path
+
+
+def test_overfits_a_handful_of_real_rows() -> None:
+    config = TrainConfig.from_dict({**TINY, "model": {**TINY["model"], "dropout": 0.0}})
+    setup = build(config, Path())
+    one_profile = (
+        setup.data.profile_index[setup.split.train]
+        == setup.data.profile_index[setup.split.train[0]]
+    )
+    rows = setup.split.train[one_profile][:6]
+    batch, targets = setup.view.batch(rows)
+    optimizer = torch.optim.Adam(setup.model.parameters(), 1e-2)
+    first = last = 0.0
+    for step in range(50):
+        terms = training_terms(setup.model, batch, targets, config)
+        optimizer.zero_grad()
+        terms["total"].backward()
+        optimizer.step()
+        last = float(terms["deg_pcc"].detach())
+        first = last if step == 0 else first
+    assert first > 0.8
+    assert last < 0.35
+
+
+def test_run_writes_a_checkpoint_with_its_card_and_resumes_to_the_same(tmp_path: Path) -> None:
+    whole = train(write(tmp_path), tmp_path / "whole")
+    loaded = load_checkpoint(whole.folder)
+    assert loaded.digest == whole.digest
+    scores = {(e["part"], e["model"]) for e in whole.card["scores"]}
+    assert {("valid", "XPert"), ("test", "ridge"), ("test", "mean of the cell line")} <= scores
+    assert "Not for diagnosis" in (whole.folder / "README.md").read_text()
+
+    # Stopped after two epochs, then resumed: the same weights as in one go.
+    def stop_after_two(done: int, most: int, entry: dict) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(write(tmp_path), tmp_path / "parts", progress=stop_after_two)
+    assert not (tmp_path / "parts" / "model").exists()
+    resumed = train(write(tmp_path), tmp_path / "parts", resume=True)
+    assert resumed.card["epochs"] == 3
+    state = loaded.model.state_dict()
+    for name, value in load_checkpoint(resumed.folder).model.state_dict().items():
+        torch.testing.assert_close(value, state[name], atol=1e-6, rtol=0, msg=name)
+
+    with pytest.raises(DataError, match="another configuration"):
+        train(write(tmp_path, lr=0.5), tmp_path / "parts", resume=True)
+
+
+def test_predictions_come_back_in_the_order_asked_for() -> None:
+    setup = build(TrainConfig.from_dict(TINY), Path())
+    rows = np.random.default_rng(0).permutation(setup.split.train)[:9]
+    together, _ = predict_rows(setup.model, setup.view, rows)
+    for i in (0, 4, 8):
+        alone, _ = predict_rows(setup.model, setup.view, rows[i : i + 1])
+        np.testing.assert_allclose(together[i], alone[0], atol=1e-4)
+
+
+def test_units_and_vocabulary_come_from_training_rows() -> None:
+    setup = build(TrainConfig.from_dict(TINY), Path())
+    data, train_rows = setup.data, setup.split.train
+    scale = setup.model.get_buffer("x_deg_scale")
+    for readout in (0, 1):
+        own = data.x_deg[train_rows[data.readout[train_rows] == readout]]
+        assert float(scale[readout]) == pytest.approx(float(np.sqrt((own**2).mean())), rel=1e-4)
+    seen = {t for i in np.unique(data.drug_index[train_rows]) for t in data.targets_of(i)}
+    assert set(setup.targets) == seen
+
+
+def test_diverged_loss_is_named_and_leaves_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a number") as caught:
+        train(write(tmp_path, lr=1e30, clip_norm=0.0, warmup_epochs=0), tmp_path / "out")
+    assert "batch" in caught.value.where
+    assert not (tmp_path / "out" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 3}, "unknown keys: epochs"),
+        ({"data": "nowhere.safetensors"}, "cannot be read"),
+    ],
+)
+def test_bad_configurations(tmp_path: Path, change: dict, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        train(write(tmp_path, **change), tmp_path / "out")
+
+
+def test_missing_and_broken_yaml(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        TrainConfig.load(tmp_path / "no.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(DataError, match="cannot be read"):
+        TrainConfig.load(tmp_path / "bad.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(DataError, match="empty"):
+        TrainConfig.load(tmp_path / "empty.yaml")
+    with pytest.raises(DataError, match="no training state"):
+        train(write(tmp_path), tmp_path / "none", resume=True)

@@ -1,0 +1,1 @@
+"""Recipes that build what ships."""

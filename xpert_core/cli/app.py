@@ -1,0 +1,64 @@
+"""``xpert app``: serves the dashboard on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpert_core.errors import XPertError
+
+
+def dashboard_script() -> Path:
+    """Return the entry script of the dashboard.
+
+    Raises
+    ------
+    XPertError
+        When this installation holds no dashboard.
+    """
+    script = Path(__file__).resolve().parents[2] / "app" / "main.py"
+    if not script.is_file():
+        raise XPertError(
+            "The dashboard is not part of this installation.",
+            where=str(script),
+            fix="Install XPert from its repository with the extra named app.",
+        )
+    return script
+
+
+def app(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 8501,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; the default is this machine only.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the dashboard.
+
+    Open the address it prints in a browser; Ctrl-C stops it.
+    """
+    from importlib.util import find_spec
+
+    script = dashboard_script()
+    if find_spec("streamlit") is None:
+        raise XPertError(
+            "Streamlit, which draws the dashboard, is not installed.",
+            fix='Run: pip install "xpert[app]"',
+        )
+    _go_to(script.parents[1])
+    print(f"XPert dashboard: http://{host}:{port} (Ctrl-C stops it)", flush=True)
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    settings = ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
+    # Streamlit takes this process over, so that a signal reaches it and no child is left behind.
+    os.execv(sys.executable, command + settings)
+
+
+def _go_to(project: Path) -> None:
+    """Make the project the working folder: Streamlit reads its settings from there."""
+    for name in ("XPERT_DATA_DIR", "XPERT_CACHE_DIR", "XPERT_ASSETS"):
+        if name in os.environ:
+            os.environ[name] = str(Path(os.environ[name]).resolve())
+    os.chdir(project)

@@ -1,0 +1,65 @@
+"""The commands of ``xpert`` put together, and how their errors reach the user."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from xpert_core.cli import app, cohort, doctor, drugs, predict, train, version
+from xpert_core.errors import XPertError
+
+EXIT_ERROR = 2
+"""Exit status when the input or the installation is at fault."""
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell gives it."""
+
+
+class ErrorReportingGroup(TyperGroup):
+    """Turns the project's own errors into a message; any other exception is a defect and shows."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command and translate what it raises into an exit status."""
+        try:
+            return super().invoke(ctx)
+        except XPertError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            raise typer.Exit(EXIT_ERROR) from None
+        except BrokenPipeError:
+            raise  # the reader of a pipe went away: Typer ends quietly
+        except OSError as error:
+            print(f"Error: {_explained(error)}", file=sys.stderr)
+            raise typer.Exit(EXIT_ERROR) from None
+        except KeyboardInterrupt:
+            print("Stopped. Nothing was left half written.", file=sys.stderr)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _explained(error: OSError) -> XPertError:
+    """Words for what the disk refused: no space, no right to write, a folder that is not there."""
+    return XPertError(
+        f"A file could not be read or written: {error.strerror or error}.",
+        where=str(error.filename or ""),
+        fix="Check the name, the permissions and the free space of that folder.",
+    )
+
+
+application = typer.Typer(
+    cls=ErrorReportingGroup,
+    name="xpert",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich's help takes longer to import than the command has
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Predict how a drug changes gene expression in a patient. For research use only.",
+)
+application.command("predict")(predict.predict)
+application.command("train")(train.train)
+application.command("app")(app.app)
+application.add_typer(drugs.commands, name="drugs")
+application.add_typer(cohort.commands, name="cohort")
+application.command("doctor")(doctor.doctor)
+application.command("version")(version.version)

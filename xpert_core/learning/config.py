@@ -1,0 +1,116 @@
+"""Settings of a training run, read from YAML; unknown keys are refused."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from xpert_core.errors import DataError
+from xpert_core.model.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes
+    ----------
+    name : str
+        Name of the checkpoint.
+    data : str
+        Prepared training data, relative to the configuration file.
+    ppi : str
+        Network vectors of genes (npz with ``embedding`` in panel order); "" = none.
+    bins : str
+        ``"equidistant"`` or ``"quantile"``.
+    model : dict
+        Fields of `xpert_core.model.config.ModelConfig` that differ from the defaults.
+    loss : LossWeights
+    lr, weight_decay, warmup_epochs, clip_norm : float
+        AdamW; linear warm-up, then cosine decay to zero at `max_epochs`.
+    max_epochs, patience : int
+        Training stops when inner validation has not improved for `patience` epochs.
+    batch_rows, chunk_rows : int
+        See `xpert_core.learning.sampler.ProfileGroupedBatches`.
+    gene_dropout, structure_dropout : float
+        Share of profiles with some genes shown as "not measured", and of drugs shown without
+        their structure, so that the tokens for both are trained.
+    value_noise : float
+        s.d. (tokens) of noise added to value tokens.
+    valid, test : float
+        Shares of drug structures held out.
+    split_seed, seed, threads : int
+    """
+
+    name: str
+    data: str
+    ppi: str = ""
+    bins: str = "quantile"
+    model: dict[str, Any] = field(default_factory=dict)
+    loss: LossWeights = field(default_factory=LossWeights)
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup_epochs: float = 0.5
+    clip_norm: float = 1.0
+    max_epochs: int = 20
+    patience: int = 5
+    batch_rows: int = 64
+    chunk_rows: int = 8
+    gene_dropout: float = 0.3
+    structure_dropout: float = 0.1
+    value_noise: float = 0.0
+    valid: float = 0.1
+    test: float = 0.1
+    split_seed: int = 0
+    seed: int = 0
+    threads: int = 2
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "") -> TrainConfig:
+        """Build from a mapping.
+
+        Raises
+        ------
+        DataError
+            On unknown or missing keys.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown or not {"name", "data"} <= set(values):
+            raise DataError(
+                f"The training configuration has unknown keys: {', '.join(unknown)}."
+                if unknown
+                else "The training configuration must give `name` and `data`.",
+                where=where,
+                fix=f"Known keys: {', '.join(sorted(known))}.",
+            )
+        loss = LossWeights(**values.get("loss", {}))
+        return cls(**{**values, "loss": loss})
+
+    @classmethod
+    def load(cls, path: Path) -> TrainConfig:
+        """Read a YAML file.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read or has unknown keys.
+        """
+        import yaml
+
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DataError(
+                "The training configuration cannot be read.",
+                where=f"{Path(path).name}: {error}",
+                fix="Give a YAML file such as training/configs/l1000.yaml.",
+            ) from error
+        if not isinstance(values, dict):
+            raise DataError("The training configuration is empty.", where=Path(path).name)
+        return cls.from_dict(values, where=Path(path).name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping."""
+        return asdict(self)

@@ -1,0 +1,210 @@
+"""Train a checkpoint: from a configuration file to a verified model folder with its card.
+
+Imports with torch and numpy alone; Lightning is imported when training starts, scikit-learn when
+the baselines beside the scores are fitted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from xpert_core.errors import DataError
+from xpert_core.learning.config import TrainConfig
+from xpert_core.learning.loop import fit_units, predict_rows
+from xpert_core.learning.resume import Progress, load_state
+from xpert_core.learning.splits import Split, split_by_drug
+from xpert_core.model.checkpoint import ModelMeta, save_checkpoint
+from xpert_core.model.config import ModelConfig
+from xpert_core.model.xpert import XPert
+from xpert_core.tokens.dataset import READOUTS, TensorView, TrainingData
+from xpert_core.tokens.expression import ExpressionBins
+
+EpochReport = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training.
+
+    Attributes
+    ----------
+    folder : Path
+        The checkpoint.
+    digest : str
+        SHA-256 of its weights.
+    best_epoch : int
+    card : dict
+        The model card's facts.
+    """
+
+    folder: Path
+    digest: str
+    best_epoch: int
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a run needs, built from its configuration."""
+
+    config: TrainConfig
+    data: TrainingData
+    split: Split
+    bins: ExpressionBins
+    targets: tuple[str, ...]
+    view: TensorView
+    model: XPert
+
+
+def build(config: TrainConfig, base: Path) -> Setup:
+    """Load data, split, fit bins and units on training rows, and build the network.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    base : Path
+        Folder that relative paths of the configuration start from.
+    """
+    data = TrainingData.load(base / config.data)
+    split = split_by_drug(data, valid=config.valid, test=config.test, seed=config.split_seed)
+    known = {"n_value_tokens": 128, **config.model}["n_value_tokens"]
+    used = np.unique(data.profile_index[split.train])
+    bins = ExpressionBins.fit(data.profiles[used], config.bins, known)
+    trained = np.unique(data.drug_index[split.train])
+    targets = tuple(sorted({t for i in trained for t in data.targets_of(i)}))
+    sizes = {
+        "n_genes": data.profiles.shape[1],
+        "n_targets": len(targets),
+        "n_classes": len(data.cells),
+        "n_readouts": len(READOUTS),
+        "feature_dim": data.molecule.shape[1],
+    }
+    torch.manual_seed(config.seed)
+    model_config = ModelConfig.from_dict({**sizes, **config.model})
+    model = XPert(model_config)
+    if config.ppi and model_config.use_ppi:
+        with np.load(base / config.ppi, allow_pickle=False) as stream:
+            vectors = stream["embedding"]
+        model.cell_embedding.get_buffer("ppi").copy_(torch.from_numpy(vectors / vectors.std()))
+    fit_units(model, data, split.train)
+    view = TensorView(data, bins, targets, model_config.max_atoms)
+    return Setup(config, data, split, bins, targets, view, model)
+
+
+def train(
+    config_path: Path,
+    out: Path,
+    resume: bool = False,
+    progress: EpochReport | None = None,
+) -> TrainResult:
+    """Train, score once on the test drugs, and write the checkpoint.
+
+    Parameters
+    ----------
+    config_path : Path
+        YAML file, see `TrainConfig`.
+    out : Path
+        Folder of the run: state while it runs, ``model/`` at the end.
+    resume : bool
+        Continue from the state in `out`.
+    progress : callable, optional
+        Called after each epoch with (done, most, scores).
+
+    Raises
+    ------
+    DataError
+        On a bad configuration, leaking split, unreadable data or diverged loss.
+    """
+    if not any(importlib.util.find_spec(n) for n in ("lightning", "pytorch_lightning")):
+        raise DataError("Training needs Lightning.", fix='Install it: pip install "xpert[train]".')
+    config = TrainConfig.load(config_path)
+    torch.set_num_threads(config.threads)
+    setup = build(config, Path(config_path).parent)
+    started = time.monotonic()
+    run = _fit(setup, out, resume, progress or (lambda *_: None))
+    minutes = (time.monotonic() - started) / 60
+    card = _card(setup, run, minutes)
+    from xpert_core.learning.card import card_text
+
+    meta = ModelMeta(
+        name=config.name,
+        panel={
+            "name": setup.data.info["panel_name"],
+            "digest": setup.data.info["panel_digest"],
+            "symbols": list(setup.data.panel_symbols),
+        },
+        bins={"kind": config.bins, "n_tokens": setup.bins.n_tokens},
+        featurizer=setup.data.info["featurizer"],
+        targets=setup.targets,
+        classes=setup.data.cells,
+        readouts=READOUTS,
+        card=card,
+    )
+    digest = save_checkpoint(out / "model", setup.model.eval(), meta, card_text(config.name, card))
+    return TrainResult(out / "model", digest, run.best_epoch, card)
+
+
+def _fit(setup: Setup, out: Path, resume: bool, report: EpochReport) -> Progress:
+    from xpert_core.learning.module import Validation, XPertModule, make_optimizer, pl
+
+    config = setup.config
+    run = Progress(config.to_dict())
+    best: dict[str, torch.Tensor] = {}
+    optimizer = make_optimizer(setup.model, config)
+    if resume:
+        run, best = load_state(out, setup.model, optimizer, config.to_dict())
+    module = XPertModule(setup.model, setup.view, setup.split, config, optimizer, run.epochs_done)
+    keeper = Validation(run, best, out, report)
+    left = config.max_epochs - run.epochs_done
+    stopped = run.epochs_done - run.best_epoch >= config.patience and run.epochs_done > 0
+    if left > 0 and not stopped:
+        pl.Trainer(
+            max_epochs=left,
+            accelerator="auto",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=config.clip_norm,
+            reload_dataloaders_every_n_epochs=1,
+            callbacks=[keeper],
+        ).fit(module)
+    setup.model.load_state_dict(keeper.best)
+    return run
+
+
+def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
+    from xpert_core.learning.card import score_card
+
+    x_deg = {
+        part: predict_rows(setup.model, setup.view, getattr(setup.split, part))[0]
+        for part in ("valid", "test")
+    }
+    parameters = sum(p.numel() for p in setup.model.parameters() if p.requires_grad)
+    return {
+        "scores": score_card(setup.data, setup.split, x_deg),
+        "best_epoch": run.best_epoch,
+        "epochs": run.epochs_done,
+        "minutes": round(minutes, 1),
+        "parameters": parameters,
+        "rows": {p.name: len(getattr(setup.split, p.name)) for p in fields(setup.split)},
+        "drugs": {
+            p.name: len(np.unique(setup.data.drug_index[getattr(setup.split, p.name)]))
+            for p in fields(setup.split)
+        },
+        "cell_lines": len(setup.data.cells),
+        "profiles": len(setup.data.profiles),
+        "sources": setup.data.info["sources"],
+        "config": json.loads(json.dumps(replace(setup.config, data="", ppi="").to_dict())),
+        "history": run.history,
+    }

@@ -1,0 +1,402 @@
+"""Predict responses; every part is computed once for what it depends on, and no more.
+
+The base branch and the first cell self-attention depend on the profile alone, drug tokens on the
+drug, refined drug tokens on the treatment. Only what joins them runs once a row.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from xpert_core import __version__
+from xpert_core.cohorts.profiles import to_profiles
+from xpert_core.cohorts.records import Cohort, Profiles
+from xpert_core.conditions import parse_dose, parse_time
+from xpert_core.drugs import DrugLibrary
+from xpert_core.drugs.cache import FeatureCache
+from xpert_core.drugs.featurizers import create
+from xpert_core.drugs.records import Drug, DrugFeatures
+from xpert_core.errors import CheckpointError, CohortError, DrugError, PredictionCancelled
+from xpert_core.genes import load_panel
+from xpert_core.genes.records import GenePanel
+from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
+from xpert_core.model.xpert import CellStates, TreatmentStates
+from xpert_core.prediction.models import model_folder
+from xpert_core.prediction.records import Prediction
+from xpert_core.tokens.batch import Batch, Treatments, collate_drugs
+from xpert_core.tokens.dataset import LOG2_READOUT
+from xpert_core.tokens.expression import ExpressionBins
+
+Progress = Callable[[int, int, str], None]
+Cancelled = Callable[[], bool]
+
+#: Profiles encoded at a time and rows decoded at a time: bounds memory to about 200 MB.
+PROFILE_CHUNK = 8
+ROW_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """A drug at a dose for a time; `drug` is its position in the request."""
+
+    drug: int
+    dose_um: float
+    time_h: float
+
+
+class Predictor:
+    """A loaded model that predicts for cohorts.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    featurizer_options : dict, optional
+        Passed to the featurizer, such as the path of Uni-Mol weights.
+
+    Raises
+    ------
+    CheckpointError
+        If the installed gene panel or featurizer is not the one the model was trained with.
+
+    Examples
+    --------
+    >>> predictor = Predictor.load()  # doctest: +SKIP
+    >>> result = predictor.predict(cohort, ["trametinib"], ["1 uM"], ["24 h"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, featurizer_options: dict[str, Any] | None = None
+    ) -> None:
+        meta = checkpoint.meta
+        self.model = checkpoint.model
+        self.meta = meta
+        self.name = meta.name
+        self.digest = checkpoint.digest
+        self.card = meta.card
+        self.panel: GenePanel = load_panel(meta.panel["name"])
+        featurizer = create(meta.featurizer["name"], **(featurizer_options or {}))
+        _check_same("gene panel", self.panel.digest, meta.panel["digest"], meta.name)
+        _check_same("featurizer", featurizer.digest, meta.featurizer["digest"], meta.name)
+        self.features = FeatureCache(featurizer)
+        self._target_ids = {name: i + 1 for i, name in enumerate(meta.targets)}
+
+    @classmethod
+    def load(cls, model: str | Path | None = None, **featurizer_options: Any) -> Predictor:
+        """Load a model by name or folder; None = the shipped default.
+
+        Raises
+        ------
+        CheckpointError
+            If it is missing, damaged or does not fit this installation.
+        """
+        return cls(load_checkpoint(model_folder(model)), featurizer_options)
+
+    def predict(
+        self,
+        cohort: Cohort | Profiles,
+        drugs: Sequence[Drug | str],
+        doses: Sequence[float | str],
+        times: Sequence[float | str],
+        *,
+        samples: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+        reuse: bool = True,
+    ) -> Prediction:
+        """Predict every sample x drug x dose x time.
+
+        Parameters
+        ----------
+        cohort : Cohort or Profiles
+            Bin edges are fitted on all its profiles, also when `samples` names some of them.
+        drugs : sequence of Drug or str
+            Names, LINCS ids, InChIKeys or SMILES.
+        doses, times : sequence of float or str
+            Micromolar and hours, or text with units.
+        samples : sequence of str, optional
+            Sample ids to predict for; None = all.
+        progress : callable, optional
+            Called with (done, total, text).
+        cancelled : callable, optional
+            Asked between chunks; True stops.
+        reuse : bool
+            False computes every row from scratch, for checks of the caches.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        CohortError, DrugError, ConditionError
+            Saying what is wrong with the request.
+        PredictionCancelled
+            If `cancelled` said so.
+        """
+        report = _Report(progress, cancelled)
+        profiles = cohort if isinstance(cohort, Profiles) else to_profiles(cohort, self.panel)
+        _check_same("gene panel", profiles.panel.digest, self.panel.digest, self.name)
+        chosen = _chosen_samples(profiles, samples)
+        known = _distinct_drugs(drugs)
+        treatments = _treatments(known, doses, times)
+        features = self._features(known, report)
+        bins = ExpressionBins.fit(
+            profiles.x_ctl, self.meta.bins["kind"], self.meta.bins["n_tokens"]
+        )
+        batch = self._batch(bins.transform(profiles.x_ctl[chosen]), known, features, treatments)
+        with torch.inference_mode():
+            run = self._run_shared if reuse else self._run_plain
+            x_deg, x_pert = run(batch, report)
+        rows = _rows(profiles, chosen, known, features, treatments)
+        measured = ~np.isnan(profiles.x_ctl).all(axis=0)
+        return Prediction(
+            rows,
+            _gene_table(self.panel, measured),
+            x_deg,
+            x_pert,
+            self._provenance(profiles, bins, features, known),
+        )
+
+    def _features(self, drugs: Sequence[Drug], report: _Report) -> list[DrugFeatures]:
+        found = []
+        for i, drug in enumerate(drugs):
+            report(i, len(drugs), f"Structure of {drug.name}")
+            found.append(self.features.get(drug))
+        return found
+
+    def _batch(
+        self,
+        tokens: np.ndarray,
+        drugs: Sequence[Drug],
+        features: Sequence[DrugFeatures],
+        treatments: Sequence[Treatment],
+    ) -> Batch:
+        """All rows, profile by profile."""
+        config = self.model.config
+        drug_tokens = collate_drugs(
+            [f.molecule if f.molecule.any() else None for f in features],
+            [f.atoms for f in features],
+            [[self._target_ids[t] for t in d.targets if t in self._target_ids] for d in drugs],
+            feature_dim=config.feature_dim,
+            max_atoms=config.max_atoms,
+        )
+        count = len(treatments)
+        joined = Treatments(
+            torch.tensor([t.drug for t in treatments]),
+            torch.tensor([t.dose_um for t in treatments], dtype=torch.float32),
+            torch.tensor([t.time_h for t in treatments], dtype=torch.float32),
+            torch.full((count,), LOG2_READOUT),
+        )
+        profile_index = torch.arange(len(tokens)).repeat_interleave(count)
+        treatment_index = torch.arange(count).repeat(len(tokens))
+        return Batch(torch.from_numpy(tokens), drug_tokens, joined, profile_index, treatment_index)
+
+    def _run_shared(self, batch: Batch, report: _Report) -> tuple[np.ndarray, np.ndarray]:
+        model, total = self.model, len(batch)
+        treatments = model.encode_treatments(*model.encode_drugs(batch.drugs), batch.treatments)
+        x_deg = np.zeros((total, model.config.n_genes), dtype=np.float32)
+        x_pert = np.zeros_like(x_deg)
+        count, done = len(batch.treatments), 0
+        for first in range(0, len(batch.profiles), PROFILE_CHUNK):
+            report(done, total, f"Prediction {done + 1} of {total}")
+            cells = model.encode_profiles(batch.profiles[first : first + PROFILE_CHUNK])
+            end = min(total, (first + PROFILE_CHUNK) * count)
+            for start in range(first * count, end, ROW_CHUNK):
+                report(start, total, f"Prediction {start + 1} of {total}")
+                rows = slice(start, min(start + ROW_CHUNK, end))
+                out = self._decode(cells, treatments, batch, rows, first)
+                x_deg[rows], x_pert[rows] = out
+                done = rows.stop
+        report(total, total, "Done")
+        return x_deg, x_pert
+
+    def _decode(
+        self,
+        cells: CellStates,
+        treatments: TreatmentStates,
+        batch: Batch,
+        rows: slice,
+        first_profile: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        treatment = batch.treatment_index[rows]
+        output = self.model.decode(
+            cells.take(batch.profile_index[rows] - first_profile),
+            treatments.take(treatment),
+            batch.treatments.readout[treatment],
+        )
+        return output.x_deg.numpy(), output.x_pert.numpy()
+
+    def _run_plain(self, batch: Batch, report: _Report) -> tuple[np.ndarray, np.ndarray]:
+        results = []
+        for i in range(len(batch)):
+            report(i, len(batch), f"Prediction {i + 1} of {len(batch)}")
+            row = slice(i, i + 1)
+            single = Batch(
+                batch.profiles,
+                batch.drugs,
+                batch.treatments,
+                batch.profile_index[row],
+                batch.treatment_index[row],
+            ).expanded()
+            output = self.model(single)
+            results.append((output.x_deg[0].numpy(), output.x_pert[0].numpy()))
+        return np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
+
+    def _provenance(
+        self,
+        profiles: Profiles,
+        bins: ExpressionBins,
+        features: Sequence[DrugFeatures],
+        drugs: Sequence[Drug],
+    ) -> dict[str, Any]:
+        notes = [f"{d.name}: {n}" for d in drugs for n in d.notes]
+        notes += [
+            f"{d.name}: {f.fallback}" for d, f in zip(drugs, features, strict=True) if f.fallback
+        ]
+        return {
+            "cohort": profiles.name,
+            "input_sha256": profiles.input_sha256,
+            "scale": profiles.scale.used,
+            "scale_transform": profiles.scale.transform,
+            "genes": {
+                "panel": self.panel.name,
+                "panel_digest": self.panel.digest,
+                "found": profiles.genes.n_found,
+                "panel_size": len(self.panel),
+                **profiles.genes.counts,
+            },
+            "bins": {
+                "kind": bins.kind,
+                "n_tokens": bins.n_tokens,
+                "lowest_edge": float(bins.edges[0]),
+                "highest_edge": float(bins.edges[-1]),
+                "fitted_on_profiles": len(profiles),
+            },
+            "model_name": self.name,
+            "model_digest": self.digest,
+            "featurizer": self.features.featurizer.name,
+            "featurizer_digest": self.features.featurizer.digest,
+            "seed": self.card.get("config", {}).get("seed"),
+            "versions": {
+                "xpert": __version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "notes": notes,
+        }
+
+
+class _Report:
+    """Tells progress and notices a cancel."""
+
+    def __init__(self, progress: Progress | None, cancelled: Cancelled | None) -> None:
+        self.progress = progress
+        self.cancelled = cancelled
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        if self.cancelled is not None and self.cancelled():
+            raise PredictionCancelled(
+                "The prediction was cancelled.", where=f"after {done} of {total} steps"
+            )
+        if self.progress is not None:
+            self.progress(done, total, text)
+
+
+def _check_same(what: str, installed: str, expected: str, model: str) -> None:
+    if installed != expected:
+        raise CheckpointError(
+            f"The {what} is not the one this model was trained with.",
+            where=f"model '{model}': {expected[:12]}, here: {installed[:12]}",
+            fix="Use the version of XPert that the model came with, or another model.",
+        )
+
+
+def _chosen_samples(profiles: Profiles, samples: Sequence[str] | None) -> np.ndarray:
+    index = profiles.samples.index
+    if samples is None:
+        return np.arange(len(index))
+    unknown = [s for s in samples if s not in index]
+    if unknown or not len(samples):
+        shown = ", ".join(map(str, index[:5]))
+        raise CohortError(
+            f"There is no sample '{unknown[0]}'." if unknown else "No sample was chosen.",
+            where=f"cohort '{profiles.name}' has {len(index)} samples: {shown}, ...",
+            fix="Choose samples of the cohort by their sample id.",
+        )
+    return index.get_indexer(pd.Index(samples))
+
+
+def _distinct_drugs(drugs: Sequence[Drug | str]) -> list[Drug]:
+    """Resolve names; a drug given twice counts once, other stereochemistry is another drug."""
+    found: dict[str, Drug] = {}
+    for entry in drugs:
+        drug = DrugLibrary.load().resolve(entry) if isinstance(entry, str) else entry
+        found.setdefault(drug.inchikey or drug.key, drug)
+    if not found:
+        raise DrugError("No drug was chosen.", fix="Give at least one drug or SMILES.")
+    return list(found.values())
+
+
+def _treatments(
+    drugs: Sequence[Drug], doses: Sequence[float | str], times: Sequence[float | str]
+) -> list[Treatment]:
+    # dict.fromkeys: equal values written differently (1 uM, 1000 nM) are one treatment.
+    hours = list(dict.fromkeys(parse_time(t) for t in times))
+    found = []
+    for i, drug in enumerate(drugs):
+        for dose in dict.fromkeys(parse_dose(d, drug.molar_mass) for d in doses):
+            found += [Treatment(i, dose, hour) for hour in hours]
+    if not found:
+        raise DrugError("No dose or no time was given.", fix="Give for example 1 uM and 24 h.")
+    return found
+
+
+def _rows(
+    profiles: Profiles,
+    chosen: np.ndarray,
+    drugs: Sequence[Drug],
+    features: Sequence[DrugFeatures],
+    treatments: Sequence[Treatment],
+) -> pd.DataFrame:
+    samples = profiles.samples.iloc[chosen]
+    missing = profiles.n_missing[chosen]
+    records = []
+    for sample, patient, n_missing in zip(
+        samples.index, samples["patient_id"], missing, strict=True
+    ):
+        for t in treatments:
+            drug = drugs[t.drug]
+            records.append(
+                {
+                    "row_id": f"{sample}|{drug.name}|{t.dose_um:g} uM|{t.time_h:g} h",
+                    "sample_id": str(sample),
+                    "patient_id": "" if pd.isna(patient) else str(patient),
+                    "drug": drug.name,
+                    "smiles": drug.smiles,
+                    "inchikey": drug.inchikey,
+                    "dose_um": t.dose_um,
+                    "time_h": t.time_h,
+                    "n_missing_genes": int(n_missing),
+                    "drug_fallback": features[t.drug].fallback,
+                }
+            )
+    table = pd.DataFrame(records)
+    repeated = table.groupby("row_id").cumcount()
+    suffix = (" #" + (repeated + 1).astype(str)).where(repeated > 0, "")
+    return table.assign(row_id=table["row_id"] + suffix).set_index("row_id")
+
+
+def _gene_table(panel: GenePanel, measured: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"entrez_id": panel.entrez, "ensembl_id": panel.ensembl, "measured": measured},
+        index=pd.Index(panel.symbols, name="symbol"),
+    )
