@@ -12,7 +12,7 @@ import pytest
 
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.cohorts.records import Profiles
-from xpert_core.drugs import DrugLibrary, standardise
+from xpert_core.drugs import Drug, DrugLibrary, standardise
 from xpert_core.errors import (
     CheckpointError,
     CohortError,
@@ -108,7 +108,7 @@ def test_files_hold_the_same_numbers(
     np.testing.assert_allclose(table[list(result.genes.index)], result.x_deg, atol=1e-6)
     note = json.loads((tmp_path / "r.provenance.json").read_text())
     assert note["model_digest"] == predictor.digest
-    assert len(pd.read_parquet(tmp_path / "r.parquet")) == 2
+    assert len(pd.read_parquet(tmp_path / "r.parquet")) == len(result) == 4
     with pytest.raises(XPertError, match="cannot be written"):
         result.save(tmp_path / "r.doc")
     (tmp_path / "bad.h5ad").write_bytes(b"nothing")
@@ -143,6 +143,22 @@ def test_drug_without_structure_is_predicted_from_its_target_and_says_so(
     assert "structure" in result.rows["drug_fallback"].iloc[0]
     assert any("nivolumab" in note.lower() for note in result.provenance["notes"])
     assert np.isfinite(result.x_deg).all()
+
+
+def test_drug_of_which_the_model_knows_nothing_says_so(
+    predictor: Predictor, profiles: Profiles
+) -> None:
+    target = predictor.meta.targets[0]
+    agents = [
+        Drug(name="antibody A", smiles="", inchikey="", targets=(target,)),
+        Drug(name="antibody B", smiles="", inchikey="", targets=("NOT_A_GENE",)),
+        Drug(name="antibody C", smiles="", inchikey=""),
+    ]
+    result = predictor.predict(profiles, agents, ["1 uM"], ["24 h"], samples=first(profiles, 1))
+    unknown = ["unknown drug" in text for text in result.rows["drug_fallback"]]
+    assert unknown == [False, True, True]
+    np.testing.assert_array_equal(result.x_deg[1], result.x_deg[2])
+    assert not np.array_equal(result.x_deg[0], result.x_deg[1])
 
 
 def test_metal_complex_is_named_not_silent(predictor: Predictor, profiles: Profiles) -> None:

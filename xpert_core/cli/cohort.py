@@ -42,8 +42,8 @@ def check(
     """
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.cohorts import check_cohort, read_cohort
-    from xpert_core.files import atomic_path
-    from xpert_core.genes import load_panel
+    from xpert_core.files import write_bytes_atomic
+    from xpert_core.genes import load_panel, report_csv
 
     if report is not None:
         refuse_overwrite(report, force=force)
@@ -51,8 +51,7 @@ def check(
     result = check_cohort(cohort, load_panel())
     _print_check(cohort, result)
     if report is not None:
-        with atomic_path(report) as temporary:
-            result.genes.table.to_csv(temporary, index=False)
+        write_bytes_atomic(report, report_csv(result.genes))
         print(f"Gene report written to {report}")
     if not result.can_predict:
         raise typer.Exit(EXIT_REFUSED)

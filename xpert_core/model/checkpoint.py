@@ -98,6 +98,7 @@ def save_checkpoint(folder: Path, model: XPert, meta: ModelMeta, card_text: str)
         }
         (room / CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         (room / CARD).write_text(card_text, encoding="utf-8")
+        (room / WEIGHTS).chmod(0o644)
         room.chmod(0o755)
         _swap(room, folder)
     except BaseException:

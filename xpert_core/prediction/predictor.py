@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ Cancelled = Callable[[], bool]
 #: Profiles encoded at a time and rows decoded at a time: bounds memory to about 200 MB.
 PROFILE_CHUNK = 8
 ROW_CHUNK = 32
+
+
+#: Said of a drug that reaches the model neither by structure nor by target.
+NOTHING_KNOWN = (
+    "None of its targets was seen in training either, so the prediction is that of an unknown "
+    "drug and says nothing about this one."
+)
 
 
 @dataclass(frozen=True)
@@ -169,8 +176,14 @@ class Predictor:
         found = []
         for i, drug in enumerate(drugs):
             report(i, len(drugs), f"Structure of {drug.name}")
-            found.append(self.features.get(drug))
+            features = self.features.get(drug)
+            if not features.molecule.any() and not self._known_targets(drug):
+                features = replace(features, fallback=f"{features.fallback} {NOTHING_KNOWN}")
+            found.append(features)
         return found
+
+    def _known_targets(self, drug: Drug) -> list[int]:
+        return [self._target_ids[t] for t in drug.targets if t in self._target_ids]
 
     def _batch(
         self,
@@ -184,7 +197,7 @@ class Predictor:
         drug_tokens = collate_drugs(
             [f.molecule if f.molecule.any() else None for f in features],
             [f.atoms for f in features],
-            [[self._target_ids[t] for t in d.targets if t in self._target_ids] for d in drugs],
+            [self._known_targets(d) for d in drugs],
             feature_dim=config.feature_dim,
             max_atoms=config.max_atoms,
         )

