@@ -157,8 +157,8 @@ def test_drug_of_which_the_model_knows_nothing_says_so(
     result = predictor.predict(profiles, agents, ["1 uM"], ["24 h"], samples=first(profiles, 1))
     unknown = ["unknown drug" in text for text in result.rows["drug_fallback"]]
     assert unknown == [False, True, True]
-    np.testing.assert_array_equal(result.x_deg[1], result.x_deg[2])
-    assert not np.array_equal(result.x_deg[0], result.x_deg[1])
+    np.testing.assert_allclose(result.x_deg[1], result.x_deg[2], atol=1e-5)
+    assert np.abs(result.x_deg[0] - result.x_deg[1]).max() > 1e-3
 
 
 def test_metal_complex_is_named_not_silent(predictor: Predictor, profiles: Profiles) -> None:
