@@ -33,6 +33,10 @@ _TIME_WORDS = {
 _NUMBER = re.compile(r"^([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(.*)$", re.DOTALL)
 
 
+#: ``1,000`` is a thousand to some and one to others: a factor of 1,000 in a dose.
+_GROUPED = re.compile(r"^[-+]?[1-9]\d{0,2},\d{3}$")
+
+
 @dataclass(frozen=True)
 class Condition:
     """One dose and one time.
@@ -170,6 +174,12 @@ def _split_quantity(value: str | float, name: str, examples: str) -> tuple[float
             f"The {name} is not a number with a unit.",
             where=f"{name} '{value}'",
             fix=f"Write for example {examples}.",
+        )
+    if _GROUPED.match(match.group(1)):
+        raise ConditionError(
+            f"The {name} can be read in two ways: a comma may group thousands or mark decimals.",
+            where=f"{name} '{value}'",
+            fix="Write it without the comma, for example 1000, or with a point, for example 1.0.",
         )
     return float(match.group(1).replace(",", ".")), match.group(2).strip().replace(" ", "")
 

@@ -44,7 +44,9 @@ def test_dose_by_mass_needs_the_molar_mass() -> None:
         parse_dose("615 ng/mL", molar_mass=float("nan"))
 
 
-@pytest.mark.parametrize("text", ["-1", "0", "abc", "", "nan", "inf", "1 parsec", "1e9 uM", "--1"])
+@pytest.mark.parametrize(
+    "text", ["1,000 nM", "10,000", "-1", "0", "abc", "", "nan", "inf", "1 parsec", "1e9 uM", "--1"]
+)
 def test_bad_doses_name_the_value_and_the_fix(text: str) -> None:
     with pytest.raises(ConditionError) as caught:
         parse_dose(text)

@@ -27,8 +27,8 @@ class FeatureCache:
     A file is found by the full InChIKey (stereochemistry changes the 3D shape), the SMILES (it
     sets the order of the atoms) and the featurizer's digest. A damaged file is made again; a
     folder that cannot be written is reported once in the log, and features are computed each time.
-    Results without atom tokens stay in memory only: a time limit reached on a busy machine must
-    not be kept for ever.
+    Results without atom tokens are never kept: a time limit reached on a busy machine must not
+    stand for the drug from then on.
 
     Parameters
     ----------
@@ -41,7 +41,6 @@ class FeatureCache:
     def __init__(self, featurizer: Featurizer, folder: Path | None = None) -> None:
         self.featurizer = featurizer
         self.folder = Path(folder) if folder is not None else cache_dir() / "features"
-        self._atomless: dict[tuple[str, str, str], DrugFeatures] = {}
         self._write_failed = False
 
     def path(self, drug: Drug) -> Path:
@@ -58,16 +57,11 @@ class FeatureCache:
         DrugError
             As the featurizer's ``featurize``.
         """
-        memory_key = (drug.name, drug.inchikey, drug.smiles)
-        if memory_key in self._atomless:
-            return self._atomless[memory_key]
         found = self._read(drug) if drug.smiles else None
         if found is not None:
             return found
         features = self.featurizer.featurize(drug)
-        if len(features.atoms) == 0:
-            self._atomless[memory_key] = features
-        else:
+        if len(features.atoms):
             self._write(drug, features)
         return features
 

@@ -7,13 +7,14 @@ comes from.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from xpert_core.drugs.records import Drug
-from xpert_core.drugs.search import DrugHit, Match, SearchIndex
+from xpert_core.drugs.search import DrugHit, Match, SearchIndex, plain
 from xpert_core.drugs.standardise import clean_text, short, standardise
 from xpert_core.errors import DrugError, UnknownDrugError
 from xpert_core.paths import assets_dir
@@ -59,6 +60,10 @@ class DrugLibrary:
             for row, key in enumerate(columns[kind]):
                 self._by_key.setdefault(key, row)
         self._by_key.pop("", None)
+        self._structures_of: dict[str, set[str]] = defaultdict(set)
+        for name, connectivity in zip(columns["name"], columns["connectivity"], strict=True):
+            if connectivity:
+                self._structures_of[plain(name)].add(connectivity)
         identifiers = zip(
             columns["name"],
             columns["pert_id"],
@@ -209,8 +214,19 @@ class DrugLibrary:
             moa=_split(columns["moa"][row]),
             origin="library",
             molar_mass=columns["molar_mass"][row],
-            notes=_split(columns["notes"][row]),
+            notes=(*_split(columns["notes"][row]), *self._other_structures(row)),
         )
+
+    def _other_structures(self, row: int) -> tuple[str, ...]:
+        """Warn where the sources give one name to several structures: one of them is wrong."""
+        structures = self._structures_of[plain(self._columns["name"][row])]
+        if len(structures) < 2:
+            return ()
+        note = (
+            f"The sources give this name to {len(structures)} different structures; "
+            f"{self._columns['inchikey'][row] or 'none'} is used. Check it, or give the SMILES."
+        )
+        return (note,)
 
 
 def _split(text: str) -> tuple[str, ...]:

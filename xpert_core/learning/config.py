@@ -85,8 +85,21 @@ class TrainConfig:
                 where=where,
                 fix=f"Known keys: {', '.join(sorted(known))}.",
             )
-        loss = LossWeights(**values.get("loss", {}))
-        return cls(**{**values, "loss": loss})
+        try:
+            loss = LossWeights(**{k: float(v) for k, v in values.get("loss", {}).items()})
+            # YAML reads 1e-3, without a point, as text.
+            numbers = {
+                f.name: (float if f.type == "float" else int)(values[f.name])
+                for f in fields(cls)
+                if f.name in values and f.type in ("float", "int")
+            }
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                "A value of the training configuration is not what its key needs.",
+                where=f"{where}: {error}",
+                fix="Compare with training/configs/l1000.yaml.",
+            ) from error
+        return cls(**{**values, **numbers, "loss": loss})
 
     @classmethod
     def load(cls, path: Path) -> TrainConfig:

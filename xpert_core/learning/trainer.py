@@ -169,7 +169,7 @@ def _fit(setup: Setup, out: Path, resume: bool, report: EpochReport) -> Progress
     if left > 0 and not stopped:
         pl.Trainer(
             max_epochs=left,
-            accelerator="auto",
+            accelerator="cpu",
             devices=1,
             logger=False,
             enable_checkpointing=False,

@@ -132,8 +132,16 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             where=f"{folder.name}/{WEIGHTS}",
             fix="Copy the model folder again from its source.",
         )
-    config = ModelConfig.from_dict(document.pop("model"))
-    model = XPert(config)
+    try:
+        config = ModelConfig.from_dict(document.pop("model"))
+        model = XPert(config)
+        _check_consistent(document, config, folder)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            "The model's configuration holds values of the wrong kind.",
+            where=f"{folder.name}/{CONFIG}: {error}",
+            fix="Copy the model folder again from its source.",
+        ) from error
     try:
         state = load_file(weights)
         model.load_state_dict(state)
@@ -157,6 +165,25 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(model.eval(), meta, digest)
 
 
+def _check_consistent(document: dict[str, Any], config: ModelConfig, folder: Path) -> None:
+    """Compare what travels with the weights against the shape of the network."""
+    found = {
+        "value tokens": (document["bins"]["n_tokens"], config.n_value_tokens),
+        "targets": (len(document["targets"]), config.n_targets),
+        "classes": (len(document["classes"]), config.n_classes),
+        "read-outs": (len(document["readouts"]), config.n_readouts),
+        "genes": (len(document["panel"]["symbols"]), config.n_genes),
+        "feature width": (document["featurizer"]["dim"], config.feature_dim),
+    }
+    wrong = [f"{n}: {a}, network: {b}" for n, (a, b) in found.items() if a != b]
+    if wrong:
+        raise CheckpointError(
+            "The model's configuration does not fit its network.",
+            where=f"{folder.name}/{CONFIG}: {'; '.join(wrong)}",
+            fix="Copy the model folder again from its source.",
+        )
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
@@ -174,7 +201,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             where=f"{folder.name}/{CONFIG}",
             fix="Copy the model folder again from its source.",
         ) from error
-    if schema > SCHEMA:
+    if not isinstance(schema, int) or schema > SCHEMA:
         raise CheckpointError(
             f"The model was written by a newer XPert (schema {schema}, this one reads {SCHEMA}).",
             where=folder.name,

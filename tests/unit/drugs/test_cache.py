@@ -128,11 +128,11 @@ def test_full_disk_leaves_no_half_file(tmp_path, counting, monkeypatch, caplog):
     assert files(tmp_path) == []
 
 
-def test_results_without_atoms_stay_in_memory(tmp_path, counting):
+def test_results_without_atoms_are_never_kept(tmp_path, counting):
     cache = FeatureCache(counting, tmp_path)
     for one in (drug("C[Pt]"), Drug("nivolumab", "", "")):
         assert cache.get(one).fallback and cache.get(one).fallback
-    assert counting.calls == 2 and files(tmp_path) == []
+    assert counting.calls == 4 and files(tmp_path) == []
 
 
 def test_fallback_with_atoms_is_kept_with_its_sentence(tmp_path, counting):

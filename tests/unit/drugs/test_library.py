@@ -304,3 +304,9 @@ def test_table_of_another_version_is_refused(tmp_path, table):
     table.drop(columns="moa").to_parquet(path)
     with pytest.raises(DrugError, match="library"):
         library_module._load(path)
+
+
+def test_a_name_that_the_sources_give_to_several_structures_is_said(library):
+    for name in ("emetine", "linsitinib"):
+        assert any("different structures" in note for note in library.resolve(name).notes)
+    assert not any("different structures" in n for n in library.resolve("trametinib").notes)

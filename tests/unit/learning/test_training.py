@@ -113,12 +113,21 @@ def test_diverged_loss_is_named_and_leaves_no_checkpoint(tmp_path: Path) -> None
     ("change", "words"),
     [
         ({"epochs": 3}, "unknown keys: epochs"),
+        ({"lr": "fast"}, "not what its key needs"),
+        ({"loss": {"mse": 1}}, "not what its key needs"),
         ({"data": "nowhere.safetensors"}, "cannot be read"),
     ],
 )
 def test_bad_configurations(tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(DataError, match=words):
         train(write(tmp_path, **change), tmp_path / "out")
+
+
+def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: a\ndata: b\nlr: 1e-3\nloss: {deg_mse: 5e-1}\n")
+    config = TrainConfig.load(path)
+    assert (config.lr, config.loss.deg_mse) == (0.001, 0.5)
 
 
 def test_missing_and_broken_yaml(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from xpert_core.tokens.batch import Batch
 
 META = ModelMeta(
     name="small",
-    panel={"name": "test", "digest": "0", "symbols": ["A"]},
+    panel={"name": "test", "digest": "0", "symbols": [f"G{i}" for i in range(30)]},
     bins={"kind": "quantile", "n_tokens": 128},
     featurizer={"name": "morgan", "digest": "0", "dim": 12},
     targets=("A", "B", "C", "D", "E"),
@@ -85,6 +85,22 @@ def test_nan_weights(folder: Path) -> None:
     save_file(state, path)
     rewrite(folder, sha256=sha256_file(path))
     with pytest.raises(CheckpointError, match="not numbers"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bins": {"kind": "quantile", "n_tokens": 64}},
+        {"targets": ["A"]},
+        {"model": None},
+        {"model": {"n_heads": "2"}},
+        {"bins": {}},
+    ],
+)
+def test_configuration_that_does_not_fit(folder: Path, change: dict) -> None:
+    rewrite(folder, **change)
+    with pytest.raises(CheckpointError):
         load_checkpoint(folder)
 
 
