@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 import streamlit as st
 
 from app.pace import Pace
-from xpert_core.drugs import DrugLibrary
+from xpert_core.drugs import Drug, DrugLibrary
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel
 from xpert_core.paths import data_dir
@@ -41,6 +42,25 @@ def predictor() -> Predictor:
 def library() -> DrugLibrary:
     """The drug library, loaded once."""
     return DrugLibrary.load()
+
+
+def prepare(drugs: Sequence[Drug]) -> None:
+    """Compute structure tokens of chosen drugs ahead of the click, in the background.
+
+    What fails here fails again, and is explained, when the prediction asks for it.
+    """
+    fresh = [drug for drug in drugs if (drug.inchikey, drug.smiles) not in _prepared()]
+    _prepared().update((drug.inchikey, drug.smiles) for drug in fresh)
+    if fresh:
+        features = predictor().features
+        threading.Thread(
+            target=lambda: features.get_all(fresh), name="xpert-structures", daemon=True
+        ).start()
+
+
+@st.cache_resource(show_spinner=False)
+def _prepared() -> set[tuple[str, str]]:
+    return set()
 
 
 @st.cache_resource(show_spinner=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.components.exports import csv_bytes, download
-from app.components.text import slug
+from app.components.text import slug, without_formulas
 from xpert_core.genes.records import STATUSES, GeneReport
 
 MEANING = {
@@ -44,7 +44,7 @@ def gene_report(report: GeneReport, name: str) -> None:
     )
     table = report.table[report.table["status"].isin(shown)]
     st.dataframe(
-        table,
+        without_formulas(table),
         hide_index=True,
         height=280,
         alt="Gene report: every identifier with its status, landmark gene and note",

@@ -26,7 +26,7 @@ def model_state() -> None:
     st.markdown(plain(verdict(scores)))
     if behind_baseline(scores):
         st.warning(
-            "On drugs it was not trained on, this model does not do better than simple baselines. "
+            "On drugs it was not trained on, this model does not beat the best simple baseline. "
             "Take its predictions as a demonstration, not as evidence."
         )
     rows, drugs = card["rows"], card["drugs"]

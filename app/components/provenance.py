@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import streamlit as st
 
-from app.components.text import count
+from app.components.text import count, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.prediction import Prediction
 from xpert_core.prediction.records import X_DEG_UNIT
@@ -54,7 +54,7 @@ def provenance_panel(prediction: Prediction) -> None:
     """Draw the provenance table."""
     items = flat_items(prediction.provenance)
     st.dataframe(
-        pd.DataFrame(items, columns=["Item", "Value"]),
+        without_formulas(pd.DataFrame(items, columns=["Item", "Value"])),
         hide_index=True,
         column_config={"Value": st.column_config.TextColumn(width="large")},
         alt="Provenance of this result: input, genes, model and software versions",

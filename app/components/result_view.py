@@ -12,7 +12,7 @@ from app.components import charts
 from app.components.errors import guarded
 from app.components.exports import export_bar, figure_bar, file_stem
 from app.components.provenance import method_sentence, provenance_panel
-from app.components.text import count, plain
+from app.components.text import count, plain, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.prediction import Prediction
 from xpert_core.prediction.records import X_DEG_UNIT
@@ -148,7 +148,8 @@ def _all_samples(prediction: Prediction, run_id: str) -> None:
         f"gene name: {charts.NOT_MEASURED}."
     )
     with st.expander(f"Numbers behind the map ({count(len(table), 'sample')})"):
-        st.dataframe(table.style.format("{:+.2f}", na_rep="no value"), alt=chart.description)
+        shown = without_formulas(table).style.format("{:+.2f}", na_rep="no value")
+        st.dataframe(shown, alt=chart.description)
     figure_bar(
         chart, table.reset_index(), f"{file_stem(prediction, run_id)}_map", f"fig-map-{run_id}"
     )

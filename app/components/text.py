@@ -40,7 +40,8 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Copy of `frame` whose text cells and headers a spreadsheet cannot run as formulas.
 
     Text that starts with ``= + - @``, a tab, a carriage return or NUL gets a leading apostrophe
-    (OWASP ASVS 1.2.10); numbers stay numbers.
+    (OWASP ASVS 1.2.10); numbers stay numbers. Tables on a page need it too: each has a menu that
+    saves it as CSV.
     """
     safe = frame.copy()
     safe.columns = pd.Index([_quote(name) for name in frame.columns])

@@ -12,7 +12,7 @@ from app.components.cohort_store import close_cohort, cohort_labels, keep_cohort
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.exports import download
 from app.components.gene_report import gene_report
-from app.components.text import count, plain
+from app.components.text import count, plain, without_formulas
 from app.components.upload_box import (
     Upload,
     current_upload,
@@ -91,7 +91,7 @@ def inspection(upload: Upload) -> None:
     with samples:
         known = upload.cohort.samples.dropna(axis="columns", how="all")
         st.caption(count(len(known), "sample"))
-        st.dataframe(known, height=300, alt="Sample table as read from the file")
+        st.dataframe(without_formulas(known), height=300, alt="Sample table as read from the file")
 
 
 def delete_cohort(cohort_id: str) -> None:

@@ -42,21 +42,17 @@ def choose_cohort() -> str | None:
 
 
 def choose_samples(options: list[str]) -> tuple[str, ...]:
-    """Selector of samples with all and none."""
-
-    def select(values: list[str]) -> None:
-        st.session_state[keys.SAMPLES] = values
-
-    st.multiselect(
-        "Samples", options, key=keys.SAMPLES, persist_state="session", placeholder="Choose samples"
+    """Selector of samples; its list opens with "Select all", its cross clears it."""
+    chosen = st.multiselect(
+        "Samples",
+        options,
+        key=keys.SAMPLES,
+        persist_state="session",
+        placeholder="Choose samples",
+        help="The cross clears the choice; the open list begins with Select all.",
     )
-    left, middle, right, _ = st.columns([1, 1, 1, 2])
-    left.button("All samples", on_click=select, args=(options,), key="all", width="stretch")
-    middle.button("First only", on_click=select, args=(options[:1],), key="one", width="stretch")
-    right.button("None", on_click=select, args=([],), key="none", width="stretch")
-    chosen = tuple(st.session_state[keys.SAMPLES])
     st.caption(f"{len(chosen):,} of {count(len(options), 'sample')} chosen.")
-    return chosen
+    return tuple(chosen)
 
 
 def choose_conditions(drugs: list[Drug]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -83,6 +79,12 @@ def choose_conditions(drugs: list[Drug]) -> tuple[tuple[str, ...], tuple[str, ..
     }
     times = {parse_time(text): text for text in split_values(time_text)}
     return tuple(doses.values()), tuple(times.values())
+
+
+def listed(values: tuple[str, ...], noun: str) -> str:
+    """A count with the values, as far as they are few: ``"2 doses (1 uM, 10 uM)"``."""
+    shown = ", ".join(values[:6]) + (", …" if len(values) > 6 else "")
+    return f"{count(len(values), noun)} ({plain(shown)})"
 
 
 def is_busy() -> bool:
@@ -114,8 +116,8 @@ def order(request: Request) -> None:
     else:
         st.markdown(
             f"**{count(request.size, 'prediction')}**: {count(len(request.samples), 'sample')} × "
-            f"{count(len(request.drugs), 'drug')} × {count(len(request.doses), 'dose')} × "
-            f"{count(len(request.times), 'time')}. "
+            f"{count(len(request.drugs), 'drug')} × {listed(request.doses, 'dose')} × "
+            f"{listed(request.times, 'time')}. "
             f"Expected time: {in_words(pace.estimate(request.size, len(request.drugs)))}."
         )
     impossible = bool(missing) or request.size > MAX_PREDICTIONS or is_busy()
@@ -187,6 +189,7 @@ def page() -> None:
     profiles = open_cohort(cohort_id)
     samples = choose_samples(list(profiles.samples.index))
     drugs = drug_picker()
+    services.prepare(drugs)
     with guarded():
         doses, times = choose_conditions(drugs)
         order(Request(cohort_id, profiles.name, profiles, samples, tuple(drugs), doses, times))

@@ -8,7 +8,7 @@ import streamlit as st
 from app import keys, services
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.result_view import result_view
-from app.components.text import local_time, plain
+from app.components.text import local_time, plain, without_formulas
 from xpert_core.prediction import Prediction
 
 
@@ -50,7 +50,9 @@ def choose(runs: pd.DataFrame) -> None:
     table = runs.reset_index(names="address")
     table["stored"] = table["created_at"].map(local_time)
     st.dataframe(
-        table[["stored", "cohort", "drugs", "n_patients", "n_rows", "model", "address"]],
+        without_formulas(
+            table[["stored", "cohort", "drugs", "n_patients", "n_rows", "model", "address"]]
+        ),
         hide_index=True,
         alt="Stored results with date, cohort, drugs, model, number of predictions and address",
         column_config={

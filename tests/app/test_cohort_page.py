@@ -108,6 +108,16 @@ def test_names_in_a_file_cannot_fetch_pictures(
     assert not any("![x](" in text for text in written)
 
 
+def test_tables_on_the_page_hold_no_formulas(
+    open_page: Callable[..., AppTest], three_patients: bytes
+) -> None:
+    hostile = three_patients.replace(b"\nPt1,", b"\n=1+1,", 1)
+    page = upload(open_page("cohort"), "three.csv", hostile)
+    assert not page.exception and not page.error
+    samples = next(f.value for f in page.dataframe if "patient_id" in f.value.columns)
+    assert samples["patient_id"].iloc[0] == "'=1+1"
+
+
 def test_a_stored_cohort_can_be_deleted(
     open_page: Callable[..., AppTest], three_patients: bytes
 ) -> None:

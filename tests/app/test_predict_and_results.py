@@ -28,7 +28,7 @@ def stored_cohort(three_patients: bytes) -> str:
 def ready(stored_cohort: str, open_page: Callable[..., AppTest]) -> AppTest:
     """The Predict page with one patient and trametinib chosen."""
     page = open_page("predict")
-    page.button(key="one").click().run()
+    page.multiselect(key=keys.SAMPLES).set_value(["Pt1"]).run()
     page.text_input(key=keys.DRUG_QUERY).set_value("trametinb").run()
     hits = page.button_group(key=keys.DRUG_HITS)
     hits.set_value(hits.options[0]).run()
@@ -67,7 +67,8 @@ def test_choices_are_counted_before_the_button(
 
 def test_a_typing_error_still_finds_the_drug(ready: AppTest) -> None:
     assert ready.multiselect(key=keys.DRUGS).value == ["trametinib"]
-    assert "1 prediction" in texts(ready.markdown)
+    said = texts(ready.markdown)
+    assert "1 prediction" in said and "1 dose (1 uM)" in said and "1 time (24 h)" in said
     assert not ready.button(key="predict").disabled
 
 
@@ -130,7 +131,8 @@ def test_a_request_that_is_too_large_is_refused(ready: AppTest) -> None:
 
 
 def test_the_map_shows_every_sample(ready: AppTest) -> None:
-    ready.button(key="all").click().run()
+    samples = ready.multiselect(key=keys.SAMPLES)
+    samples.set_value(samples.options).run()
     page = predict(ready)
     run_id = str(Store().runs().index[0])
     page.session_state[f"view-{run_id}"] = "All samples"

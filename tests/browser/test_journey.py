@@ -101,11 +101,18 @@ def upload_and_save(page: Page, cohort: Path) -> None:
 
 def choose_drug(page: Page) -> None:
     """One patient and, with a typing error, trametinib."""
-    page.get_by_role("button", name="First only").click()
+    samples = page.get_by_test_id("stMultiSelect").filter(has_text="Samples")
+    samples.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_text("0 of 3 samples chosen")).to_be_visible()
+    samples.get_by_role("combobox").fill("Pt2")
+    page.get_by_role("option", name="Pt2", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("1 of 3 samples chosen")).to_be_visible()
     page.get_by_role("textbox", name="Name, synonym, mechanism or target").fill("trametinb")
     page.keyboard.press("Enter")
     page.get_by_test_id("stButtonGroup").get_by_text("trametinib").first.click()
-    expect(page.get_by_text("Expected time")).to_be_visible()
+    expect(page.get_by_role("button", name="Remove trametinib")).to_be_visible()
+    expect(page.get_by_text("1 prediction:")).to_be_visible()
 
 
 def predict(page: Page, previous: str = "") -> str:
@@ -155,13 +162,14 @@ def test_journey(chromium: str, address: str, tmp_path: Path) -> None:
         first = predict(page)
         page.get_by_role("textbox", name="Doses").fill("2 uM")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("1 sample × 1 drug")).to_be_visible()
+        expect(page.get_by_text("1 dose (2 uM)")).to_be_visible()
         second = predict(page, first)
         reopen_and_export(context.new_page(), urljoin(page.url, second), exported)
         browser.close()
 
     table = pd.read_csv(exported, encoding="utf-8-sig")
     assert table["drug"].tolist() == ["trametinib"]
+    assert table["sample_id"].tolist() == ["Pt2"]
     assert table["dose_um"].tolist() == [2.0]
     assert table.iloc[0, -978:].astype(float).abs().max() > 0
     assert outside == []
