@@ -88,6 +88,7 @@ def test_rows_and_provenance_say_where_a_number_comes_from(
     assert origin["model_digest"] == predictor.digest
     assert origin["featurizer_digest"] == predictor.features.featurizer.digest
     assert origin["genes"]["found"] == 977
+    assert "log2" in origin["x_deg_unit"] and origin["versions"]["rdkit"]
     assert origin["bins"]["fitted_on_profiles"] == 51
 
 

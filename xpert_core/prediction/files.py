@@ -34,7 +34,7 @@ def save_prediction(prediction: Prediction, path: Path) -> None:
             else:
                 table(prediction, safe=True).to_csv(temporary, index_label="row_id")
         if path.suffix == ".csv":
-            note = json.dumps({**prediction.provenance, "x_deg_unit": X_DEG_UNIT}, indent=1)
+            note = json.dumps(prediction.provenance, indent=1)
             write_bytes_atomic(path.with_suffix(".provenance.json"), note.encode())
     except OSError as error:
         raise XPertError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from xpert_core.genes.records import GenePanel
 from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
 from xpert_core.model.xpert import CellStates, TreatmentStates
 from xpert_core.prediction.models import model_folder
-from xpert_core.prediction.records import Prediction
+from xpert_core.prediction.records import X_DEG_UNIT, X_PERT_UNIT, Prediction
 from xpert_core.tokens.batch import Batch, Treatments, collate_drugs
 from xpert_core.tokens.dataset import LOG2_READOUT
 from xpert_core.tokens.expression import ExpressionBins
@@ -297,12 +298,15 @@ class Predictor:
             "model_digest": self.digest,
             "featurizer": self.features.featurizer.name,
             "featurizer_digest": self.features.featurizer.digest,
+            "x_deg_unit": X_DEG_UNIT,
+            "x_pert_unit": X_PERT_UNIT,
             "seed": self.card.get("config", {}).get("seed"),
             "versions": {
                 "xpert": __version__,
                 "torch": torch.__version__,
                 "numpy": np.__version__,
                 "python": platform.python_version(),
+                "rdkit": version("rdkit"),  # conformers depend on it
             },
             "notes": notes,
         }
