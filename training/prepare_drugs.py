@@ -6,6 +6,7 @@ Usage::
 
 The folder holds ``drugs.parquet`` and ``dti.parquet``; the file is the LINCS2020 compound table
 with its own mechanisms. Hand-written tables stand in ``assets/drugs`` already:
+``name_structures.csv`` (which of several structures a name means; checked by molecular formula),
 ``research_codes.csv`` (its connectivity column is checked, and filled where empty),
 ``structure_corrections.csv`` and ``additional_compounds.csv`` (checked by InChIKey) and
 ``agents_without_structure.csv``. Written are ``library.parquet`` and the code table; the numbers
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rdkit import rdBase
+from rdkit import Chem, rdBase
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from xpert_core.drugs.library import COLUMNS
 from xpert_core.drugs.search import plain
@@ -104,6 +106,29 @@ def correct_structures(compounds: pd.DataFrame, corrections: pd.DataFrame) -> pd
     return result.reset_index()
 
 
+def settle_names(compounds: pd.DataFrame, meant: pd.DataFrame) -> pd.DataFrame:
+    """Take a name away from the structures it does not mean.
+
+    Those compounds are known by their id (or by another name of the same structure). The column
+    `described` holds the connectivity that a row's name means: targets and mechanisms were listed
+    under the name, so they belong there.
+    """
+    result = compounds.assign(described=compounds["connectivity"])
+    keys = result["name"].map(plain)
+    for row in meant.to_dict("records"):
+        right = result[result["connectivity"] == row["connectivity"]]
+        named = keys == plain(row["name"])
+        wrong = named & ~result["connectivity"].isin(["", row["connectivity"]])
+        if right.empty or not wrong.any():
+            raise SystemExit(f"{row['name']} is not in the tables with several structures.")
+        if CalcMolFormula(Chem.MolFromSmiles(right["smiles"].iloc[0])) != row["formula"]:
+            raise SystemExit(f"The structure of {row['name']} is not {row['formula']}.")
+        result.loc[wrong, "name"] = result.loc[wrong, "drug_id"]
+        result.loc[wrong, "chembl_id"] = ""
+        result.loc[wrong, "described"] = row["connectivity"]
+    return result
+
+
 def add_annotation(
     compounds: pd.DataFrame, dti: pd.DataFrame, lincs: pd.DataFrame, closed_smiles: Iterable[str]
 ) -> pd.DataFrame:
@@ -116,7 +141,8 @@ def add_annotation(
 
     result = compounds.copy()
     result["group"] = result["connectivity"].where(result["connectivity"] != "", result["drug_id"])
-    group_of = result.set_index("drug_id")["group"]
+    described = result["described"].where(result["described"] != "", result["drug_id"])
+    group_of = dict(zip(result["drug_id"], described, strict=True))
     for column, ids, values in (
         ("targets", rows["drug_id"], rows["gene"]),
         ("target_sources", rows["drug_id"], rows["source"].astype(str)),
@@ -234,6 +260,7 @@ def build(knowledge: Path, lincs_path: Path) -> tuple[pd.DataFrame, pd.DataFrame
     additional = read_facts("additional_compounds")
     compounds = correct_structures(open_compounds(drugs), read_facts("structure_corrections"))
     compounds = with_structures(add_compounds(compounds, additional))
+    compounds = settle_names(compounds, read_facts("name_structures"))
     dti = pd.read_parquet(knowledge / "dti.parquet")
     ids = dti["drug"].map(additional.set_index("name")["drug_id"])
     dti["drug_id"] = ids.fillna(dti["drug_id"])

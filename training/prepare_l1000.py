@@ -22,7 +22,8 @@ from xpert_core.drugs import DrugLibrary, standardise
 from xpert_core.drugs.cache import FeatureCache
 from xpert_core.drugs.featurizers import create
 from xpert_core.drugs.records import Drug
-from xpert_core.errors import DrugError
+from xpert_core.drugs.search import plain
+from xpert_core.errors import DataError, DrugError
 from xpert_core.genes import load_panel
 from xpert_core.paths import assets_dir
 from xpert_core.tokens.dataset import LOG2_READOUT, Z_READOUT, TrainingData
@@ -45,9 +46,29 @@ class Rows:
     readout: int
 
 
+def read(path: Path) -> ad.AnnData:
+    """A file whose genes stand in panel order.
+
+    Raises
+    ------
+    DataError
+        Naming the first gene that does not.
+    """
+    data = ad.read_h5ad(path)
+    found, panel = data.var["entrez_id"].astype(int).tolist(), list(load_panel().entrez)
+    if found != panel:
+        first = next((i for i, (a, b) in enumerate(zip(found, panel, strict=False)) if a != b), 0)
+        raise DataError(
+            "The genes of the file are not those of the panel, in its order.",
+            where=f"{path.name}: {len(found)} genes, column {first + 1} differs",
+            fix="Reorder the columns by Entrez id as in assets/genes/l1000.csv.",
+        )
+    return data
+
+
 def read_level3(path: Path) -> Rows:
     """Wells with their plate's mean vehicle profile: x_deg is the log2 difference."""
-    data = ad.read_h5ad(path)
+    data = read(path)
     obs = _columns(data.obs, name="pert_name", smiles="smiles", own_id="pert_id", moa="moa")
     control = np.asarray(data.obsm["X_ctl"], dtype=np.float32)
     return Rows(obs, control, np.asarray(data.X, dtype=np.float32) - control, LOG2_READOUT)
@@ -55,7 +76,7 @@ def read_level3(path: Path) -> Rows:
 
 def read_level5(path: Path) -> Rows:
     """Signatures (z-scores) with the cell line's baseline; rows without one are left out."""
-    data = ad.read_h5ad(path)
+    data = read(path)
     if "smiles_any" in data.obs:
         obs = _columns(
             data.obs, name="pert_name", smiles="smiles_any", own_id="struct_id", moa="moa",
@@ -82,21 +103,34 @@ def _columns(obs: pd.DataFrame, **names: str) -> pd.DataFrame:
 
 
 def identify(rows: pd.DataFrame, library: DrugLibrary) -> dict[str, tuple[Drug | None, pd.Series]]:
-    """Drug of every distinct (smiles, own_id): key -> (drug or None, its first row)."""
+    """Drug of every distinct (smiles, own_id, name): key -> (drug or None, its first row).
+
+    Writes the columns `key` and `aliases` of `rows`. Where a source draws a drug of
+    ``name_structures.csv`` with a structure that its name does not mean, the name is believed: the
+    well held the drug, the drawing is wrong.
+    """
+    meant = pd.read_csv(assets_dir() / "drugs" / "name_structures.csv")
+    structure_of = dict(zip(meant["name"].map(plain), meant["connectivity"], strict=True))
     found: dict[str, tuple[Drug | None, pd.Series]] = {}
     structures: dict[str, Drug] = {}
-    for (smiles, own_id), group in track(list(rows.groupby(["smiles", "own_id"])), "Structures"):
-        smiles, first = str(smiles), group.iloc[0]
-        drug = None
+    groups = list(rows.groupby(["smiles", "own_id", "name"]))
+    for (smiles, own_id, name), group in track(groups, "Structures"):
+        smiles, first, drug = str(smiles), group.iloc[0], None
         if smiles:
             try:
-                drug = structures.get(smiles) or standardise(smiles, name=first["name"])
+                drug = structures.get(smiles) or standardise(smiles, name=str(name))
                 structures[smiles] = drug
             except DrugError as error:
-                print(f"left out {first['name'] or own_id}: {error.what}")
+                print(f"left out {name or own_id}: {error.what}")
                 continue
+            right = structure_of.get(plain(str(name)), drug.connectivity)
+            if drug.connectivity != right:
+                print(f"{name}: {drug.connectivity} in the source, {right} by its name")
+                drug = library.resolve(right)
+            drug = library.annotate(drug) if drug.origin != "library" else drug
         key = drug.connectivity if drug else f"id:{own_id}"
         rows.loc[group.index, "key"] = key
+        rows.loc[group.index, "aliases"] = f"{plain(str(name))}|{own_id}"
         if key not in found or (first["targets"] and not found[key][1]["targets"]):
             found[key] = (drug, first)
     return found
@@ -107,7 +141,7 @@ def main(out: Path) -> None:
     folder = assets_dir() / "data" / "l1000"
     parts = [read_level3(folder / LEVEL3), *(read_level5(folder / name) for name in LEVEL5)]
     obs = pd.concat([p.obs.assign(readout=p.readout) for p in parts], ignore_index=True)
-    obs["key"] = None
+    obs = obs.assign(key=None, aliases="")
     library, cache = DrugLibrary.load(), FeatureCache(create("aimnet2"))
     drugs = identify(obs, library)
     keep = obs["key"].notna().to_numpy()
@@ -129,11 +163,16 @@ def main(out: Path) -> None:
         has_x_pert=(obs["readout"] == LOG2_READOUT).to_numpy(),
         cells=cells,
         drug_keys=keys,
+        drug_aliases=tuple(
+            "|".join(sorted({a for text in group for a in text.split("|") if a}))
+            for _, group in obs.groupby("key")["aliases"]
+        ),
         panel_symbols=load_panel().symbols,
-        **features(keys, drugs, cache, library),
+        **features(keys, drugs, cache),
         info={
             "panel_name": load_panel().name,
             "panel_digest": load_panel().digest,
+            "entrez_id": list(load_panel().entrez),
             "featurizer": {
                 "name": cache.featurizer.name,
                 "digest": cache.featurizer.digest,
@@ -153,7 +192,6 @@ def features(
     keys: tuple[str, ...],
     drugs: dict[str, tuple[Drug | None, pd.Series]],
     cache: FeatureCache,
-    library: DrugLibrary,
 ) -> dict[str, Any]:
     """Structure features, fingerprints, names and annotation of every drug, in key order."""
     morgan = create("morgan")

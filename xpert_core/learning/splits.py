@@ -1,4 +1,4 @@
-"""Splits by drug structure, asserted free of leaks."""
+"""Splits by drug, asserted free of leaks."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def split_by_drug(
     seed: int = 0,
     most_rows: float = 0.02,
 ) -> Split:
-    """Hold out drugs by structure (InChIKey connectivity block).
+    """Hold out drugs: by structure (InChIKey connectivity block) and by name.
 
     Parameters
     ----------
     data : TrainingData
     valid, test : float
-        Share of the structures held out for each part.
+        Share of the drugs held out for each part.
     seed : int
     most_rows : float
-        A structure with more than this share of the rows stays in training: one drug must not
-        decide a score.
+        A drug with more than this share of the rows stays in training: one drug must not decide a
+        score.
 
     Returns
     -------
@@ -61,35 +61,48 @@ def split_by_drug(
 
     Notes
     -----
-    Compounds without a published structure could be any drug. They are trained on only when their
-    mechanism and targets differ from those of every held-out drug.
+    Sources draw some drugs in several ways, so structures that share a name or an identifier stay
+    on one side. Compounds without a published structure could be any drug. They are trained on
+    only when their mechanism and targets differ from those of every held-out drug.
     """
-    keys = np.array(data.drug_keys)
-    known = np.array([":" not in key for key in keys])
-    rows_of = np.bincount(data.drug_index, minlength=len(keys))
-    eligible = np.flatnonzero(known & (rows_of > 0) & (rows_of <= most_rows * len(data)))
+    groups = drug_groups(data)
+    known = np.array([":" not in key for key in data.drug_keys])
+    rows_of = np.bincount(groups[data.drug_index], minlength=groups.max() + 1)
+    named = np.unique(groups[known])
+    eligible = named[(rows_of[named] > 0) & (rows_of[named] <= most_rows * len(data))]
     order = np.random.default_rng(seed).permutation(eligible)
     n_valid, n_test = round(valid * len(order)), round(test * len(order))
-    parts = np.zeros(len(keys), dtype=np.int64)
-    parts[order[:n_valid]] = 1
-    parts[order[n_valid : n_valid + n_test]] = 2
-    parts[~known & _resembles_held_out(data, parts)] = 3
+    part_of = np.zeros(len(rows_of), dtype=np.int64)
+    part_of[order[:n_valid]] = 1
+    part_of[order[n_valid : n_valid + n_test]] = 2
+    parts = part_of[groups]
+    parts[~known & (parts == 0) & _resembles_held_out(data, parts)] = 3
     rows = parts[data.drug_index]
     split = Split(*(np.flatnonzero(rows == i) for i in range(4)))
     assert_no_leak(data, split)
     return split
 
 
+def drug_groups(data: TrainingData) -> np.ndarray:
+    """Number of the group of each drug, shape (D,): drugs that share an alias are one group."""
+    group = np.arange(len(data.drug_keys))
+    first: dict[str, int] = {}
+    for drug, text in enumerate(data.drug_aliases):
+        for alias in filter(None, text.split("|")):
+            other = first.setdefault(alias, drug)
+            group[group == group[drug]] = group[other]
+    return np.unique(group, return_inverse=True)[1]
+
+
 def assert_no_leak(data: TrainingData, split: Split) -> None:
-    """Check that no structure stands on two sides.
+    """Check that no structure, name or identifier stands on two sides.
 
     Raises
     ------
     DataError
-        Naming the structure, or the part that is empty.
+        Naming the drug, or the part that is empty.
     """
-    keys = np.array(data.drug_keys)
-    found = {part: set(keys[data.drug_index[getattr(split, part)]]) for part in PARTS}
+    found = {part: _identities(data, getattr(split, part)) for part in PARTS}
     for part, values in found.items():
         if not values:
             raise DataError(
@@ -99,10 +112,17 @@ def assert_no_leak(data: TrainingData, split: Split) -> None:
         shared = sorted(found[a] & found[b])
         if shared:
             raise DataError(
-                f"The split leaks: {len(shared)} structure(s) stand in both {a} and {b}.",
+                f"The split leaks: {len(shared)} drug(s) stand in both {a} and {b}.",
                 where=f"first: {shared[0]}",
-                fix="Split by structure, not by row or by name.",
+                fix="Split by structure and name, not by row.",
             )
+
+
+def _identities(data: TrainingData, rows: np.ndarray) -> set[str]:
+    """Structures, names and identifiers of the drugs of some rows."""
+    drugs = np.unique(data.drug_index[rows])
+    aliases = {a for i in drugs for a in data.drug_aliases[i].split("|") if a}
+    return aliases | {data.drug_keys[i] for i in drugs}
 
 
 def _resembles_held_out(data: TrainingData, parts: np.ndarray) -> np.ndarray:

@@ -92,12 +92,23 @@ def build(config: TrainConfig, base: Path) -> Setup:
     model_config = ModelConfig.from_dict({**sizes, **config.model})
     model = XPert(model_config)
     if config.ppi and model_config.use_ppi:
-        with np.load(base / config.ppi, allow_pickle=False) as stream:
-            vectors = stream["embedding"]
+        vectors = _network_vectors(base / config.ppi, data.info["entrez_id"])
         model.cell_embedding.get_buffer("ppi").copy_(torch.from_numpy(vectors / vectors.std()))
     fit_units(model, data, split.train)
     view = TensorView(data, bins, targets, model_config.max_atoms)
     return Setup(config, data, split, bins, targets, view, model)
+
+
+def _network_vectors(path: Path, entrez_id: list[int]) -> np.ndarray:
+    """PPI vectors, refused unless they stand in the gene order of the data."""
+    with np.load(path, allow_pickle=False) as stream:
+        if stream["entrez_id"].tolist() != entrez_id:
+            raise DataError(
+                "The network vectors are not in the gene order of the training data.",
+                where=path.name,
+                fix="Write them again with training/prepare_ppi.py.",
+            )
+        return stream["embedding"]
 
 
 def train(

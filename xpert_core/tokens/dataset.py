@@ -38,7 +38,15 @@ _ARRAYS = (
     "atoms",
     "atom_offsets",
 )
-_LISTS = ("cells", "drug_keys", "drug_names", "drug_moa", "drug_targets", "panel_symbols")
+_LISTS = (
+    "cells",
+    "drug_keys",
+    "drug_names",
+    "drug_aliases",
+    "drug_moa",
+    "drug_targets",
+    "panel_symbols",
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,12 @@ class TrainingData:
     cells, drug_keys, drug_names, drug_moa, drug_targets, panel_symbols : tuple of str
         Names; `drug_keys` are InChIKey connectivity blocks where the structure is known, else an
         identifier with a colon. `drug_moa` and `drug_targets` are ``|``-joined.
+    drug_aliases : tuple of str
+        Every name (letters and digits, lower case) and identifier that the sources give a drug,
+        ``|``-joined: two drugs that share one may be the same.
     info : dict
-        ``panel_digest``, ``panel_name``, ``featurizer`` (name, digest, dim) and ``sources``.
+        ``panel_digest``, ``panel_name``, ``entrez_id`` (of the genes, in order), ``featurizer``
+        (name, digest, dim) and ``sources``.
     """
 
     profiles: np.ndarray
@@ -88,6 +100,7 @@ class TrainingData:
     cells: tuple[str, ...]
     drug_keys: tuple[str, ...]
     drug_names: tuple[str, ...]
+    drug_aliases: tuple[str, ...]
     drug_moa: tuple[str, ...]
     drug_targets: tuple[str, ...]
     panel_symbols: tuple[str, ...]

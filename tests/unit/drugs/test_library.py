@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from xpert_core.drugs import library as library_module
 from xpert_core.drugs.library import COLUMNS, DrugLibrary
+from xpert_core.drugs.search import plain
 from xpert_core.drugs.standardise import parent_structure
 from xpert_core.errors import DrugError, UnknownDrugError
 from xpert_core.paths import assets_dir
@@ -109,6 +111,41 @@ def test_well_known_drugs_are_right(library, name, target, key):
     drug = library.resolve(name)
     assert drug.name == name and drug.inchikey == key and drug.origin == "library"
     assert not target or target in drug.targets
+
+
+KNOWN = Path(__file__).parents[2] / "data" / "known_structures.csv"
+
+
+@pytest.mark.parametrize("row", list(csv.DictReader(KNOWN.open())), ids=lambda row: row["name"])
+def test_names_lead_to_their_structure(library, row):
+    """132 drugs with InChIKeys of the literature: the table was not made from the library."""
+    drug = library.resolve(row["name"])
+    assert drug.connectivity == row["connectivity"], drug.smiles
+    assert not [note for note in drug.notes if "different structures" in note]
+
+
+def test_a_name_of_several_structures_means_the_one_decided(library, table):
+    rows = list(csv.DictReader((assets_dir() / "drugs" / "name_structures.csv").open()))
+    assert len(rows) > 90
+    for row in rows:
+        assert library.resolve(row["name"]).connectivity == row["connectivity"], row
+        named = table[table["name"].map(plain) == plain(row["name"])]
+        assert set(named["connectivity"]) <= {row["connectivity"]}, row
+    # What the name does not mean is still there, under its own id, without the drug's targets.
+    wrong = library.resolve("BRD-K01976263")
+    assert wrong.smiles == "N[C@@H](CCl)C(=O)O" and wrong.targets == ()
+
+
+def test_names_left_undecided_say_so(library, table):
+    structured = table[table["connectivity"] != ""]
+    several = structured.groupby(structured["name"].map(plain))["connectivity"].nunique()
+    undecided = set(several[several > 1].index)
+    assert undecided <= {
+        "antimycina", "cyanocobalamin", "garcinol", "penitrema", "picrotoxin", "sericetin",
+        "tunicamycin",
+    }  # fmt: skip
+    assert any("different structures" in note for note in library.resolve("garcinol").notes)
+    assert not any("different structures" in n for n in library.resolve("trametinib").notes)
 
 
 # ---------------------------------------------------------------- search
@@ -304,9 +341,3 @@ def test_table_of_another_version_is_refused(tmp_path, table):
     table.drop(columns="moa").to_parquet(path)
     with pytest.raises(DrugError, match="library"):
         library_module._load(path)
-
-
-def test_a_name_that_the_sources_give_to_several_structures_is_said(library):
-    for name in ("emetine", "linsitinib"):
-        assert any("different structures" in note for note in library.resolve(name).notes)
-    assert not any("different structures" in n for n in library.resolve("trametinib").notes)

@@ -10,7 +10,7 @@ import pytest
 
 from xpert_core.errors import DataError
 from xpert_core.learning.sampler import ProfileGroupedBatches
-from xpert_core.learning.splits import assert_no_leak, split_by_drug
+from xpert_core.learning.splits import assert_no_leak, drug_groups, split_by_drug
 from xpert_core.tokens.dataset import TensorView, TrainingData
 from xpert_core.tokens.expression import ExpressionBins
 
@@ -42,6 +42,26 @@ def test_compounds_that_could_be_a_held_out_drug_are_dropped(data: TrainingData)
         if ":" in data.drug_keys[i]:
             assert data.drug_moa[i] or data.drug_targets[i]
             assert not moa & {m.lower() for m in data.drug_moa[i].split("|")}
+
+
+def test_a_drug_drawn_in_two_ways_stands_on_one_side(data: TrainingData) -> None:
+    structures = [i for i, key in enumerate(data.drug_keys) if ":" not in key]
+    pairs = list(zip(structures[::2], structures[1::2], strict=False))
+    aliases = list(data.drug_aliases)
+    for number, (a, b) in enumerate(pairs):
+        aliases[a] += f"|two drawings {number}"
+        aliases[b] += f"|two drawings {number}"
+    twins = replace(data, drug_aliases=tuple(aliases))
+    groups = drug_groups(twins)
+    assert all(groups[a] == groups[b] for a, b in pairs)
+    for seed in range(5):
+        split = split_by_drug(twins, valid=0.2, test=0.2, seed=seed)
+        for part in (split.train, split.valid, split.test):
+            drugs = set(data.drug_index[part])
+            assert all((a in drugs) == (b in drugs) for a, b in pairs)
+    by_structure_alone = split_by_drug(data, valid=0.2, test=0.2, seed=0)
+    with pytest.raises(DataError, match="leaks"):
+        assert_no_leak(twins, by_structure_alone)
 
 
 def test_planted_leak_is_refused(data: TrainingData) -> None:
