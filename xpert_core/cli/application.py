@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from xpert_core.cli import app, cohort, doctor, drugs, predict, train, version
+from xpert_core.cli import app, cohort, doctor, drugs, graph, predict, train, version
 from xpert_core.errors import XPertError
 
 EXIT_ERROR = 2
@@ -61,5 +61,6 @@ application.command("train")(train.train)
 application.command("app")(app.app)
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
+application.add_typer(graph.commands, name="graph")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)
