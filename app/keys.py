@@ -10,6 +10,9 @@ UPLOAD_TURN = "upload_turn"
 SCALE = "scale"
 ORIENTATION = "orientation"
 
+#: Whether ids are replaced by pseudonyms before a cohort is stored.
+PSEUDONYMS = "pseudonyms"
+
 #: Identifier of the stored cohort in use, and its `Profiles` beside that identifier.
 COHORT_ID = "cohort_id"
 PROFILES = "profiles"
@@ -28,10 +31,16 @@ SMILES_NAME = "smiles_name"
 #: The structure read last: ((SMILES, name) as typed, `Drug`).
 STRUCTURE = "structure"
 
+#: The Drugs page: what was typed, and the example clicked.
+PLACE_QUERY = "place_query"
+PLACE_EXAMPLE = "place_example"
+
 #: The running or finished `app.background.PredictionTask`.
 TASK = "task"
 #: Result on screen: (run id, `Prediction`).
 RESULT = "result"
+#: Cohort and run of the last prediction made on the Predict page: (cohort id, run id).
+PREDICTED = "predicted"
 #: Query parameter that gives a result its address.
 RUN = "run"
 

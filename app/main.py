@@ -20,6 +20,7 @@ page = st.navigation(
         st.Page("pages/home.py", title="Home", url_path="home", default=True),
         st.Page("pages/cohort.py", title="Cohort", url_path="cohort"),
         st.Page("pages/predict.py", title="Predict", url_path="predict"),
+        st.Page("pages/drugs.py", title="Drugs", url_path="drugs"),
         st.Page("pages/results.py", title="Results", url_path="results"),
     ]
 )

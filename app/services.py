@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 import streamlit as st
 
 from app.pace import Pace
 from xpert_core.drugs import Drug, DrugLibrary
+from xpert_core.drugs.sandbox import warm_up
+from xpert_core.errors import XPertError
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel
 from xpert_core.paths import data_dir
@@ -34,8 +37,18 @@ def _store(url: str | None, folder: str) -> Store:
 
 @st.cache_resource(show_spinner="Loading the model")
 def predictor() -> Predictor:
-    """The shipped default model, loaded once."""
-    return Predictor.load()
+    """The shipped default model, loaded once; what its first use would wait for follows."""
+    loaded = Predictor.load()
+    threading.Thread(target=_warm_up, args=(loaded,), name="xpert-warm-up", daemon=True).start()
+    return loaded
+
+
+def _warm_up(loaded: Predictor) -> None:
+    """Start the structure reader and read the graph; what fails here is explained when needed."""
+    with suppress(XPertError):
+        warm_up()
+        if loaded.graph is not None:
+            loaded.graph.prepare()
 
 
 @st.cache_resource(show_spinner="Loading the drug library")

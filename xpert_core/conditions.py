@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 
 from xpert_core.errors import ConditionError
 
+#: What is offered first: the most frequent condition of the training data.
+DEFAULT_DOSE, DEFAULT_TIME = "1 uM", "24 h"
 #: Inner edges of the paper's ten dose bins, micromolar (Supplementary Table 6).
 DOSE_BIN_EDGES_UM = (0.21, 0.41, 0.71, 1.01, 1.51, 3.1, 4.1, 7.1, 12.1)
 #: The paper's three time tokens, hours.
@@ -35,22 +36,6 @@ _NUMBER = re.compile(r"^([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)(.*)$
 
 #: ``1,000`` is a thousand to some and one to others: a factor of 1,000 in a dose.
 _GROUPED = re.compile(r"^[-+]?[1-9]\d{0,2},\d{3}$")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One dose and one time.
-
-    Attributes
-    ----------
-    dose_um : float
-        Dose, micromolar, > 0.
-    time_h : float
-        Time of exposure, hours, > 0.
-    """
-
-    dose_um: float
-    time_h: float
 
 
 def parse_dose(value: str | float, molar_mass: float | None = None) -> float:
@@ -140,16 +125,6 @@ def split_values(text: str) -> list[str]:
     last = _NUMBER.match(parts[-1]) if parts else None
     unit = last.group(2).strip() if last is not None else ""
     return [f"{part} {unit}" if unit and _is_bare(part) else part for part in parts]
-
-
-def dose_bin(dose_um: float) -> int:
-    """Index 0 to 9 of the paper's dose bin (left-closed intervals, Supplementary Table 6)."""
-    return sum(dose_um >= edge for edge in DOSE_BIN_EDGES_UM)
-
-
-def time_bin(time_h: float) -> int:
-    """Index of the nearest of 3, 6 and 24 h on the log scale."""
-    return min(range(3), key=lambda i: abs(math.log(time_h) - math.log(TIME_BINS_H[i])))
 
 
 def format_dose(dose_um: float) -> str:

@@ -65,7 +65,7 @@ def bar_chart(changes: pd.DataFrame, n_genes: int, title: str) -> Chart:
         tooltip=[
             alt.Tooltip("gene:N", title="Gene"),
             alt.Tooltip("change:N", title="Change, log2"),
-            alt.Tooltip("x_pert:Q", title="Expression after treatment, log2", format=".2f"),
+            alt.Tooltip("x_pert:Q", title="After treatment, log2 on the L1000 scale", format=".2f"),
             alt.Tooltip("measured:N", title="Measured in the cohort"),
         ],
     )

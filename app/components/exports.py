@@ -29,13 +29,20 @@ MIME = {
 }
 
 
+def changes_table(changes: pd.DataFrame) -> pd.DataFrame:
+    """The table behind a bar chart with its units in the column names."""
+    return changes.rename(
+        columns={"x_deg": f"x_deg ({X_DEG_UNIT})", "x_pert": f"x_pert ({X_PERT_UNIT})"}
+    )
+
+
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """UTF-8 CSV with a byte-order mark, so that Excel reads Greek letters, without formulas."""
     return without_formulas(table).to_csv(index=False).encode("utf-8-sig")
 
 
 def wide_table(prediction: Prediction, values: str) -> pd.DataFrame:
-    """Conditions and one column a gene.
+    """Conditions, the unit of the numbers, and one column a gene.
 
     Parameters
     ----------
@@ -45,7 +52,9 @@ def wide_table(prediction: Prediction, values: str) -> pd.DataFrame:
     numbers = pd.DataFrame(
         getattr(prediction, values), columns=prediction.genes.index, index=prediction.rows.index
     )
-    return pd.concat([prediction.rows, numbers], axis=1).reset_index(names="row_id")
+    unit = X_DEG_UNIT if values == "x_deg" else X_PERT_UNIT
+    rows = prediction.rows.assign(unit=unit)
+    return pd.concat([rows, numbers], axis=1).reset_index(names="row_id")
 
 
 def xlsx_bytes(prediction: Prediction) -> bytes:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.components import charts
 from app.components.errors import guarded
-from app.components.exports import export_bar, figure_bar, file_stem
+from app.components.exports import changes_table, export_bar, figure_bar, file_stem
 from app.components.provenance import method_sentence, provenance_panel
 from app.components.text import count, plain, without_formulas
 from xpert_core.conditions import format_dose
@@ -115,11 +115,18 @@ def _most_changed(prediction: Prediction, run_id: str) -> None:
             "entrez_id": st.column_config.NumberColumn("Entrez", format="%d"),
             "direction": st.column_config.TextColumn("Direction"),
             "x_deg": st.column_config.NumberColumn("Change (log2)", format="%+.3f"),
-            "x_pert": st.column_config.NumberColumn("After treatment (log2)", format="%.2f"),
+            "x_pert": st.column_config.NumberColumn(
+                "After treatment (log2, L1000 scale)", format="%.2f"
+            ),
             "measured": st.column_config.TextColumn("Measured in the cohort"),
         },
     )
-    figure_bar(chart, changes, f"{file_stem(prediction, run_id)}_row{position + 1}", "fig-genes")
+    figure_bar(
+        chart,
+        changes_table(changes),
+        f"{file_stem(prediction, run_id)}_row{position + 1}",
+        "fig-genes",
+    )
 
 
 def _all_samples(prediction: Prediction, run_id: str) -> None:

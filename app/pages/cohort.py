@@ -9,10 +9,11 @@ import streamlit as st
 
 from app import keys, services
 from app.components.cohort_store import close_cohort, cohort_labels, keep_cohort
+from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
-from app.components.exports import download
+from app.components.exports import csv_bytes, download
 from app.components.gene_report import gene_report
-from app.components.text import count, plain, without_formulas
+from app.components.text import count, plain, slug, without_formulas
 from app.components.upload_box import (
     Upload,
     current_upload,
@@ -21,6 +22,8 @@ from app.components.upload_box import (
     upload_box,
 )
 from xpert_core.cohorts import template_csv, to_profiles
+from xpert_core.cohorts.pseudonyms import pseudonymised
+from xpert_core.cohorts.records import Profiles
 
 TEMPLATES = {
     "pretreatment": "Template: before treatment",
@@ -61,19 +64,44 @@ def verdict(upload: Upload) -> None:
     st.markdown(plain(" ".join([needed or "No transformation is needed.", *cohort.notes])))
 
 
+def with_pseudonyms(profiles: Profiles, filename: str) -> Profiles:
+    """The profiles without names, if the user wants that; the key is offered, never stored."""
+    if not st.checkbox(
+        "Replace patient and sample ids by pseudonyms (P001, S001, ...)",
+        key=keys.PSEUDONYMS,
+        help="Only the pseudonyms are stored. Samples of one patient keep one pseudonym.",
+    ):
+        return profiles
+    changed, key = pseudonymised(profiles)
+    st.warning("Download the key now: it is not stored, and nothing else leads back to the ids.")
+    stem = filename.rsplit(".", 1)[0]
+    download(
+        "Download the key (CSV)",
+        partial(csv_bytes, key),
+        f"{slug(stem)}_pseudonyms.csv",
+        "pseudonym-key",
+        wide=False,
+    )
+    return changed
+
+
 def keep_or_drop(upload: Upload) -> None:
     """Buttons that end the inspection."""
+    profiles = None
+    if upload.check.can_predict:
+        profiles = with_pseudonyms(to_profiles(upload.cohort, services.panel()), upload.filename)
     left, right, _ = st.columns([2, 2, 3])
     if left.button(
         "Save cohort and continue",
         type="primary",
-        disabled=not upload.check.can_predict,
+        disabled=profiles is None,
         key="save-cohort",
         width="stretch",
     ):
+        assert profiles is not None
         with guarded():
             with st.spinner("Storing the cohort"):
-                keep_cohort(to_profiles(upload.cohort, services.panel()))
+                keep_cohort(profiles)
             forget_upload()
             st.switch_page("pages/predict.py")
     right.button("Discard this file", on_click=forget_upload, key="discard-upload", width="stretch")
@@ -106,15 +134,8 @@ def delete_cohort(cohort_id: str) -> None:
 @st.dialog("Delete this cohort?")
 def confirm_deletion(cohort_id: str, label: str) -> None:
     """Ask before a cohort goes."""
-    st.markdown(f"{plain(label)} and **all results predicted from it** will be deleted for good.")
-    if st.button(
-        "Delete for good",
-        type="primary",
-        key="confirm-delete-cohort",
-        on_click=delete_cohort,
-        args=(cohort_id,),
-    ):
-        st.rerun()
+    words = f"{plain(label)} and **all results predicted from it** will be deleted for good."
+    confirm_in_dialog(words, "confirm-delete-cohort", delete_cohort, cohort_id)
 
 
 def stored_cohorts(cohorts: pd.DataFrame) -> None:

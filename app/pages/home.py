@@ -68,6 +68,7 @@ def limits() -> None:
         "**What it does**\n\n"
         "- It predicts changes in expression per patient, drug, dose and time.\n"
         "- It takes drugs of its library, or any structure as a SMILES.\n"
+        "- It shows by which targets and similar drugs each drug was placed.\n"
         "- It says which genes were not measured and where every number comes from.\n"
         "- It keeps patient data on the machine that runs this page."
     )

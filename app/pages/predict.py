@@ -12,8 +12,16 @@ from app.components.errors import guarded, show_error
 from app.components.result_view import result_view
 from app.components.text import count, plain
 from app.pace import Pace, in_words
-from xpert_core.conditions import parse_dose, parse_time, split_values
+from xpert_core.conditions import (
+    DEFAULT_DOSE,
+    DEFAULT_TIME,
+    format_dose,
+    parse_dose,
+    parse_time,
+    split_values,
+)
 from xpert_core.drugs.records import Drug
+from xpert_core.prediction import Prediction
 
 #: A bigger request would fill the memory of a small machine.
 MAX_PREDICTIONS = 20_000
@@ -57,8 +65,8 @@ def choose_samples(options: list[str]) -> tuple[str, ...]:
 
 def choose_conditions(drugs: list[Drug]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Text fields of doses and times, checked as they are typed."""
-    st.session_state.setdefault(keys.DOSES, "1 uM")
-    st.session_state.setdefault(keys.TIMES, "24 h")
+    st.session_state.setdefault(keys.DOSES, DEFAULT_DOSE)
+    st.session_state.setdefault(keys.TIMES, DEFAULT_TIME)
     left, right = st.columns(2)
     dose_text = left.text_input(
         "Doses",
@@ -145,7 +153,7 @@ def watch() -> None:
     st.button("Cancel", on_click=task.cancel, disabled=task.cancelled, key="cancel")
 
 
-def outcome() -> None:
+def outcome(cohort_id: str) -> None:
     """The state of the last task: running, failed, cancelled or done."""
     task: PredictionTask | None = st.session_state.get(keys.TASK)
     if is_busy():
@@ -155,10 +163,12 @@ def outcome() -> None:
         del st.session_state[keys.TASK]
         finish(task, services.pace())
     result = st.session_state.get(keys.RESULT)
-    if result is not None:
+    # A result opened on another page, or of another cohort, would look like an answer to the
+    # choices above.
+    if result is not None and st.session_state.get(keys.PREDICTED) == (cohort_id, result[0]):
         run_id, prediction = result
         st.subheader("Result of the last prediction")
-        st.markdown("It is stored on this machine.")
+        st.markdown(f"{asked_for(prediction)} It is stored on this machine.")
         st.page_link(
             "pages/results.py",
             label="Open it at its own address",
@@ -168,11 +178,22 @@ def outcome() -> None:
         result_view(prediction, run_id)
 
 
+def asked_for(prediction: Prediction) -> str:
+    """Drugs, doses and times of a result, which the choices above may no longer be."""
+    rows = prediction.rows
+    drugs = tuple(rows["drug"].unique())
+    doses = tuple(format_dose(float(dose)) for dose in rows["dose_um"].unique())
+    times = tuple(f"{float(time):g} h" for time in rows["time_h"].unique())
+    parts = (listed(drugs, "drug"), listed(doses, "dose"), listed(times, "time"))
+    return f"For {count(rows['sample_id'].nunique(), 'sample')}: {'; '.join(parts)}."
+
+
 def finish(task: PredictionTask, pace: Pace) -> None:
     """Take over what a task left behind."""
     if task.prediction is not None:
         pace.learn(task.request.size, task.seconds)
         st.session_state[keys.RESULT] = (task.run_id, task.prediction)
+        st.session_state[keys.PREDICTED] = (task.request.cohort_id, task.run_id)
     elif task.cancelled:
         st.session_state.pop(keys.RESULT, None)
         st.info("The prediction was cancelled. Nothing was stored.")
@@ -193,7 +214,7 @@ def page() -> None:
     with guarded():
         doses, times = choose_conditions(drugs)
         order(Request(cohort_id, profiles.name, profiles, samples, tuple(drugs), doses, times))
-    outcome()
+    outcome(cohort_id)
 
 
 st.title("Predict")

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app import keys, services
+from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.result_view import result_view
 from app.components.text import local_time, plain, without_formulas
@@ -34,15 +35,8 @@ def delete_run(run_id: str) -> None:
 @st.dialog("Delete this result?")
 def confirm_deletion(run_id: str, label: str) -> None:
     """Ask before a result goes."""
-    st.markdown(f"{plain(label)} will be deleted for good. The cohort stays.")
-    if st.button(
-        "Delete for good",
-        type="primary",
-        key="confirm-delete-run",
-        on_click=delete_run,
-        args=(run_id,),
-    ):
-        st.rerun()
+    words = f"{plain(label)} will be deleted for good. The cohort stays."
+    confirm_in_dialog(words, "confirm-delete-run", delete_run, run_id)
 
 
 def choose(runs: pd.DataFrame) -> None:

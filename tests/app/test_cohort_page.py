@@ -53,6 +53,21 @@ def test_upload_is_reported_and_stored(
     assert Store().cohorts()["n_profiles"].tolist() == [3]
 
 
+def test_names_can_be_kept_out_of_the_database(
+    open_page: Callable[..., AppTest], three_patients: bytes
+) -> None:
+    page = upload(open_page("cohort"), "three.csv", three_patients)
+    page.checkbox(key=keys.PSEUDONYMS).check().run()
+    assert "Download the key now" in texts(page.warning)
+    assert "Download the key (CSV)" in [button.label for button in page.download_button]
+    page.button(key="save-cohort").click().run()
+    assert not page.exception
+    store = Store()
+    kept = store.load_cohort(store.cohorts().index[0]).samples
+    assert list(kept.index) == ["S001", "S002", "S003"]
+    assert list(kept["patient_id"]) == ["P001", "P002", "P003"]
+
+
 def test_scale_can_be_overridden(open_page: Callable[..., AppTest], three_patients: bytes) -> None:
     page = upload(open_page("cohort"), "three.csv", three_patients)
     page.selectbox(key="scale").set_value("z-score").run()

@@ -16,6 +16,7 @@ from app.components import charts, errors, exports, text
 from app.components.molecule import structure_svg
 from app.pace import Pace, in_words
 from xpert_core.prediction import Prediction, load_prediction
+from xpert_core.prediction.records import X_DEG_UNIT, X_PERT_UNIT
 
 
 @pytest.fixture
@@ -62,6 +63,15 @@ def test_csv_export_keeps_numbers_and_quotes_formulas(prediction: Prediction) ->
     np.testing.assert_allclose(table[["A", "B", "C", "D"]], prediction.x_deg, rtol=1e-6)
     assert table["sample_id"][0].startswith("'=")
     assert table["drug"][0] == "'-drug"
+
+
+def test_csv_export_states_its_unit(prediction: Prediction) -> None:
+    for values, unit in (("x_deg", X_DEG_UNIT), ("x_pert", X_PERT_UNIT)):
+        content = exports.csv_bytes(exports.wide_table(prediction, values))
+        table = pd.read_csv(io.BytesIO(content), encoding="utf-8-sig")
+        assert set(table["unit"]) == {unit}
+    columns = exports.changes_table(charts.gene_changes(prediction, 0)).columns
+    assert f"x_deg ({X_DEG_UNIT})" in columns and f"x_pert ({X_PERT_UNIT})" in columns
 
 
 def test_workbook_holds_every_sheet_without_formulas(prediction: Prediction) -> None:

@@ -72,6 +72,23 @@ def test_a_typing_error_still_finds_the_drug(ready: AppTest) -> None:
     assert not ready.button(key="predict").disabled
 
 
+def test_a_result_is_shown_with_what_was_asked_and_only_for_its_cohort(
+    ready: AppTest, three_patients: bytes
+) -> None:
+    page = predict(ready)
+    assert "Result of the last prediction" in texts(page.subheader)
+    assert "1 drug (trametinib)" in texts(page.markdown) and "1 dose (1 uM)" in texts(page.markdown)
+    shown = "For 1 sample: 1 drug (trametinib); 1 dose (1 uM); 1 time (24 h)."
+    page.text_input(key=keys.DOSES).set_value("10 uM").run()
+    assert shown in texts(page.markdown)  # the result is still that of 1 uM, and says so
+    cohort = read_cohort(three_patients.replace(b"Pt", b"Q"), filename="other.csv")
+    other = Store().save_cohort(to_profiles(cohort, load_panel()))
+    page.run()
+    page.selectbox(key=keys.COHORT_ID).set_value(other).run()
+    assert not page.exception and not page.error
+    assert "Result of the last prediction" not in texts(page.subheader)
+
+
 def test_page_and_library_give_the_same_numbers(ready: AppTest, three_patients: bytes) -> None:
     page = predict(ready)
     assert not page.exception and not page.error

@@ -138,6 +138,16 @@ def reopen_and_export(page: Page, address: str, target: Path) -> None:
     download.value.save_as(target)
 
 
+def place_a_drug(page: Page) -> None:
+    """The Drugs page: a library drug among its neighbours, and both maps."""
+    page.get_by_role("link", name="Drugs", exact=True).first.click()
+    page.get_by_role("textbox", name="Drug name, identifier, InChIKey or SMILES").fill("gefitinib")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("A drug of the graph.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nearest by biology")).to_be_visible()
+    expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(2)
+
+
 def test_journey(chromium: str, address: str, tmp_path: Path) -> None:
     cohort, exported = tmp_path / "three.csv", tmp_path / "exported.csv"
     with example_path().open("rb") as stream:
@@ -165,6 +175,7 @@ def test_journey(chromium: str, address: str, tmp_path: Path) -> None:
         expect(page.get_by_text("1 dose (2 uM)")).to_be_visible()
         second = predict(page, first)
         reopen_and_export(context.new_page(), urljoin(page.url, second), exported)
+        place_a_drug(page)
         browser.close()
 
     table = pd.read_csv(exported, encoding="utf-8-sig")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from xpert_core.cli.app import dashboard_script
+from xpert_core.cli.app import _go_to, dashboard_script
 
 pytest.importorskip("streamlit")
 
@@ -37,6 +37,26 @@ def wait_until_healthy(port: int, process: subprocess.Popen[str], limit_s: float
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
     raise AssertionError("the dashboard did not answer")
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("sqlite:///mine.db", "sqlite:///{here}/mine.db"),
+        ("sqlite+pysqlite:///data/mine.db", "sqlite+pysqlite:///{here}/data/mine.db"),
+        ("sqlite:////srv/mine.db", "sqlite:////srv/mine.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql:///mine", "postgresql:///mine"),
+    ],
+)
+def test_the_database_stays_where_the_user_meant_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, kept: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XPERT_DATABASE_URL", address)
+    (tmp_path / "project").mkdir()
+    _go_to(tmp_path / "project")
+    assert os.environ["XPERT_DATABASE_URL"] == kept.format(here=tmp_path)
 
 
 def test_serves_from_another_folder_and_stops_when_told(tmp_path: Path) -> None:

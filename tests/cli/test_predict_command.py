@@ -107,6 +107,16 @@ def test_an_existing_result_is_kept_unless_forced(two_patients: Path, tmp_path: 
     assert len(load_prediction(out)) == 2
 
 
+def test_what_is_written_beside_a_csv_is_kept_too(two_patients: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "result.provenance.json"
+    beside.write_text("mine")
+    refused = predict(two_patients, tmp_path / "result.csv")
+    assert refused.exit_code == 2 and "result.provenance.json" in refused.stderr
+    assert beside.read_text() == "mine" and not (tmp_path / "result.csv").exists()
+    assert predict(two_patients, tmp_path / "result.csv", "--force").exit_code == 0
+    assert beside.read_text() != "mine"
+
+
 def test_stores_when_asked_and_only_then(two_patients: Path, tmp_path: Path) -> None:
     store = Store()
     before = len(store.runs())

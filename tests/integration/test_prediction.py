@@ -149,9 +149,8 @@ def test_drug_without_structure_is_predicted_from_its_target_and_says_so(
 def test_drug_of_which_the_model_knows_nothing_says_so(
     predictor: Predictor, profiles: Profiles
 ) -> None:
-    target = predictor.meta.targets[0]
     agents = [
-        Drug(name="antibody A", smiles="", inchikey="", targets=(target,)),
+        Drug(name="antibody A", smiles="", inchikey="", targets=("EGFR",)),
         Drug(name="antibody B", smiles="", inchikey="", targets=("NOT_A_GENE",)),
         Drug(name="antibody C", smiles="", inchikey=""),
     ]
@@ -160,6 +159,33 @@ def test_drug_of_which_the_model_knows_nothing_says_so(
     assert unknown == [False, True, True]
     np.testing.assert_allclose(result.x_deg[1], result.x_deg[2], atol=1e-5)
     assert np.abs(result.x_deg[0] - result.x_deg[1]).max() > 1e-3
+
+
+def test_result_says_by_which_edges_each_drug_was_placed(
+    predictor: Predictor, profiles: Profiles
+) -> None:
+    smiles = "CCOc1cc2ncnc(Nc3ccc(F)c(Cl)c3)c2cc1OCCCN1CCOCC1"  # gefitinib with an ethoxy group
+    drugs = ["gefitinib", standardise(smiles, name="new one")]
+    result = predictor.predict(profiles, drugs, ["1 uM"], ["24 h"], samples=first(profiles, 1))
+    assert predictor.graph is not None
+    assert result.provenance["graph_digest"] == predictor.graph.digest
+    placed = result.provenance["placed_by"]
+    assert placed["gefitinib"]["origin"] == "library"
+    assert "EGFR" in placed["gefitinib"]["targets"]
+    assert placed["new one"]["origin"] == "new"
+    assert placed["new one"]["targets"] == []
+    assert any("gefitinib" in text for text in placed["new one"]["similar"])
+    assert any(
+        note.startswith("new one, in the knowledge graph") and "similar library drugs" in note
+        for note in result.provenance["notes"]
+    )
+
+
+def test_graph_of_another_encoder_is_refused(predictor: Predictor) -> None:
+    checkpoint = load_checkpoint(model_folder(None))
+    meta = replace(checkpoint.meta, graph={**checkpoint.meta.graph, "digest": "0" * 64})
+    with pytest.raises(CheckpointError, match="knowledge graph"):
+        Predictor(replace(checkpoint, meta=meta))
 
 
 def test_metal_complex_is_named_not_silent(predictor: Predictor, profiles: Profiles) -> None:
@@ -174,6 +200,19 @@ def test_stereoisomers_stay_two_drugs(predictor: Predictor, profiles: Profiles) 
     pair = [standardise(s) for s in ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O")]
     result = predictor.predict(profiles, pair, ["1 uM"], ["24 h"], samples=first(profiles, 1))
     assert len(result) == 2
+
+
+def test_drugs_of_one_name_get_names_that_differ(predictor: Predictor, profiles: Profiles) -> None:
+    pair = [standardise(s, name="alanine") for s in ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O")]
+    known = DrugLibrary.load().resolve("trametinib")
+    other = standardise("CCO", name="trametinib")
+    result = predictor.predict(
+        profiles, [*pair, known, other], ["1 uM"], ["24 h"], samples=first(profiles, 1)
+    )
+    names = list(result.rows["drug"])
+    assert len(set(names)) == 4
+    assert names[0].startswith("alanine (QNAYBMKLOCPYGJ")
+    assert known.pert_id in names[2] and other.connectivity in names[3]
 
 
 def test_missing_genes_change_the_count_and_the_answer(

@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 
 from xpert_core.conditions import (
-    DOSE_BIN_EDGES_UM,
-    dose_bin,
     format_dose,
     parse_dose,
     parse_time,
     split_values,
-    time_bin,
 )
 from xpert_core.errors import ConditionError
 
@@ -84,14 +81,6 @@ def test_bad_times(text: str) -> None:
 )
 def test_lists_of_values(text: str, parts: list[str]) -> None:
     assert split_values(text) == parts
-
-
-def test_bins_of_the_paper() -> None:
-    for i, edge in enumerate(DOSE_BIN_EDGES_UM):
-        assert dose_bin(edge - 1e-6) == i
-        assert dose_bin(edge) == i + 1
-    assert dose_bin(10.0) == 8
-    assert [time_bin(h) for h in (3, 6, 24, 4, 48)] == [0, 1, 2, 0, 2]
 
 
 def test_doses_are_written_for_people() -> None:

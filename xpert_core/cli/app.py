@@ -61,4 +61,8 @@ def _go_to(project: Path) -> None:
     for name in ("XPERT_DATA_DIR", "XPERT_CACHE_DIR", "XPERT_ASSETS"):
         if name in os.environ:
             os.environ[name] = str(Path(os.environ[name]).resolve())
+    address = os.environ.get("XPERT_DATABASE_URL", "")
+    scheme, slashes, file = address.partition(":///")
+    if scheme.startswith("sqlite") and slashes and file and file != ":memory:":
+        os.environ["XPERT_DATABASE_URL"] = f"{scheme}:///{Path(file).resolve()}"
     os.chdir(project)

@@ -15,7 +15,8 @@ from xpert_core.errors import CheckpointError, XPertError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 LIBRARIES = (
-    "torch", "numpy", "pandas", "scipy", "scikit-learn", "anndata", "rdkit", "sqlalchemy",
+    "torch", "torch-geometric", "numpy", "pandas", "scipy", "scikit-learn", "anndata", "rdkit",
+    "sqlalchemy",
 )  # fmt: skip
 OPTIONAL = {"streamlit": "the dashboard", "lightning": "training", "unimol-tools": "Uni-Mol"}
 LOW_DISK_BYTES, NO_DISK_BYTES = 2 * 1024**3, 200 * 1024**2
@@ -125,6 +126,14 @@ def check_model() -> Finding:
     return Finding(OK, f"{predictor.name}, hash {predictor.digest[:12]} as recorded")
 
 
+def check_graph() -> Finding:
+    """The knowledge graph's embeddings: whole, and made by the encoder beside them."""
+    from xpert_core.graph.embed import GraphEmbedder
+
+    found = GraphEmbedder.load().embeddings
+    return Finding(OK, f"embeddings of {len(found.keys)} drugs and {len(found.symbols)} genes")
+
+
 def check_featurizers() -> Finding:
     """The default featurizer's weights, checked against their recorded hash."""
     from xpert_core.drugs import featurizers
@@ -192,6 +201,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "attention": check_attention,
     "gene panel": check_genes,
     "model": check_model,
+    "knowledge graph": check_graph,
     "featurizers": check_featurizers,
     "drug library": check_library,
     "structure reader": check_structures,

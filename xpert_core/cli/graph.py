@@ -144,8 +144,7 @@ def neighbours(
         chosen = library.annotate(chosen)  # a SMILES of a known compound has its targets
     found = find(chosen, limit, tables)
     _print_neighbours(chosen, found)
-    names = dict(zip(tables.drugs.key, tables.drugs.name, strict=True))
-    _print_embedded(chosen, found.key, limit, names)
+    _print_embedded(chosen, found.key, limit)
 
 
 def _print_neighbours(drug: Drug, found: Neighbours) -> None:
@@ -176,7 +175,7 @@ def _print_neighbours(drug: Drug, found: Neighbours) -> None:
         print("It has no structure to compare.")
 
 
-def _print_embedded(drug: Drug, key: str, limit: int, names: dict[str, str]) -> None:
+def _print_embedded(drug: Drug, key: str, limit: int) -> None:
     """Nearest drugs by embedding, where the embeddings are installed."""
     from xpert_core.graph.tables import shipped
 
@@ -193,9 +192,12 @@ def _print_embedded(drug: Drug, key: str, limit: int, names: dict[str, str]) -> 
     vector = embedder.drug(key)
     if vector is None:
         molecule = create("aimnet2").featurize(drug).molecule if drug.smiles else None
-        vector = embedder.embed(drug, molecule).vector
-    others = [(k, cosine) for k, cosine in embedder.nearest(vector, limit + 1) if k != key]
+        place = embedder.embed(drug, molecule)
+        vector = place.vector
+        print(place.note)
+    if vector is None:
+        return
     table = Table("nearest by embedding", "cosine", "key")
-    for other, cosine in others[:limit]:
-        table.add_row(names.get(other, other), f"{cosine:.3f}", other)
+    for near in embedder.nearest(vector, limit, exclude=key):
+        table.add_row(near.name, f"{near.cosine:.3f}", near.key)
     output().print(table)

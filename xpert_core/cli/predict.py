@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xpert_core.conditions import DEFAULT_DOSE, DEFAULT_TIME
 from xpert_core.errors import XPertError
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ def predict(
     out: Annotated[Path, typer.Option(help="Result file: .h5ad, .csv or .parquet.")],
     dose: Annotated[
         list[str], typer.Option(help="Dose with unit, such as 1uM; may be repeated.")
-    ] = ["10uM"],  # noqa: B006 - Typer reads the default and does not change it
+    ] = [DEFAULT_DOSE],  # noqa: B006 - Typer reads the default and does not change it
     time: Annotated[
         list[str], typer.Option(help="Time with unit, such as 24h; may be repeated.")
-    ] = ["24h"],  # noqa: B006
+    ] = [DEFAULT_TIME],  # noqa: B006
     sample: Annotated[
         list[str] | None, typer.Option(help="Only this sample of the file; may be repeated.")
     ] = None,
@@ -68,7 +69,7 @@ def predict(
 def _check_target(out: Path, *, force: bool) -> None:
     """Refuse a result file that cannot be written, before any work is done."""
     from xpert_core.cli.targets import refuse_overwrite
-    from xpert_core.prediction.files import SUFFIXES
+    from xpert_core.prediction.files import SUFFIXES, written_files
 
     if out.suffix not in SUFFIXES:
         raise XPertError(
@@ -76,7 +77,8 @@ def _check_target(out: Path, *, force: bool) -> None:
             where=f"--out {out}",
             fix=f"Give a file name that ends in one of {', '.join(SUFFIXES)}.",
         )
-    refuse_overwrite(out, force=force)
+    for file in written_files(out):
+        refuse_overwrite(file, force=force)
 
 
 def _predict_with_progress(

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,10 @@ _log = logging.getLogger(__name__)
 class FeatureCache:
     """Features of drugs by one featurizer, one safetensors file a drug.
 
-    A file is found by the full InChIKey (stereochemistry changes the 3D shape), the SMILES (it
-    sets the order of the atoms) and the featurizer's digest. A damaged file is made again; a
-    folder that cannot be written is reported once in the log, and features are computed each time.
+    A file is found by a hash of the full InChIKey (stereochemistry changes the 3D shape), the
+    SMILES (it sets the order of the atoms), RDKit's version (it makes the shape) and the
+    featurizer's digest; no structure is written in clear. A damaged file is made again; a folder
+    that cannot be written is reported once in the log, and features are computed each time.
     Results without atom tokens are never kept: a time limit reached on a busy machine must not
     stand for the drug from then on.
 
@@ -45,9 +47,8 @@ class FeatureCache:
 
     def path(self, drug: Drug) -> Path:
         """File of a drug's features; it need not exist."""
-        identity = json.dumps([drug.inchikey, drug.smiles]).encode("utf-8")
         folder = self.folder / f"{self.featurizer.name}-{self.featurizer.digest[:16]}"
-        return folder / f"{sha256_bytes(identity)[:40]}.safetensors"
+        return folder / f"{self._identity(drug)[:40]}.safetensors"
 
     def get(self, drug: Drug) -> DrugFeatures:
         """Features of a drug, from disk or computed now.
@@ -124,7 +125,7 @@ class FeatureCache:
         self, drug: Drug, identity: dict[str, object], tensors: dict[str, np.ndarray]
     ) -> DrugFeatures:
         elements, fallback = identity.pop("elements"), str(identity.pop("fallback"))
-        if identity != self._identity(drug) or not isinstance(elements, list):
+        if identity != {"drug": self._identity(drug)} or not isinstance(elements, list):
             raise ValueError("it belongs to another drug or featurizer")
         n, dim = len(elements), self.featurizer.dim
         shapes = {
@@ -145,16 +146,13 @@ class FeatureCache:
             fallback=fallback,
         )
 
-    def _identity(self, drug: Drug) -> dict[str, object]:
-        return {
-            "digest": self.featurizer.digest,
-            "inchikey": drug.inchikey,
-            "smiles": drug.smiles,
-        }
+    def _identity(self, drug: Drug) -> str:
+        made_from = [self.featurizer.digest, version("rdkit"), drug.inchikey, drug.smiles]
+        return sha256_bytes(json.dumps(made_from).encode("utf-8"))
 
     def _write(self, drug: Drug, features: DrugFeatures) -> None:
         identity = {
-            **self._identity(drug),
+            "drug": self._identity(drug),
             "elements": list(features.elements),
             "fallback": features.fallback,
         }
@@ -165,6 +163,8 @@ class FeatureCache:
         }
         try:
             content = save(tensors, metadata={"identity": json.dumps(identity)})
+            # Others on this machine need not know which structures were looked at.
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_bytes_atomic(self.path(drug), content)
         except OSError as error:
             if not self._write_failed:

@@ -149,6 +149,11 @@ class DrugLibrary:
                 raise
             raise self._unknown(typed) from None
 
+    def by_key(self, key: str) -> Drug | None:
+        """The drug of a connectivity block or a whole InChIKey; None when it is not here."""
+        row = self._row_of_inchikey(key)
+        return None if row is None else self._drug(row)
+
     def annotate(self, drug: Drug) -> Drug:
         """`drug` with the targets and mechanisms of the library compound of its connectivity."""
         row = self._by_key.get(drug.inchikey, self._by_key.get(drug.connectivity))

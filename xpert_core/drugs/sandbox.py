@@ -19,7 +19,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from io import RawIOBase
 from typing import Any, cast
 
@@ -27,7 +26,7 @@ from xpert_core import errors
 from xpert_core.drugs._messages import read_message, write_message
 from xpert_core.drugs._worker import function_path
 from xpert_core.drugs.records import Drug
-from xpert_core.errors import DrugError, XPertError
+from xpert_core.errors import DrugError
 
 MEMORY_BYTES = 4 * 1024**3
 """Address space a child may use."""
@@ -248,52 +247,6 @@ def run_limited(function: Callable[..., Any], *args: Any, timeout_s: float) -> A
     """
     with _pool.borrow() as worker:
         return worker.run(function, *args, timeout_s=timeout_s)
-
-
-def map_limited(
-    function: Callable[[Any], Any],
-    items: Sequence[Any],
-    *,
-    timeout_s: float,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Any]:
-    """Call ``function(item)`` for every item, several children at a time.
-
-    Parameters
-    ----------
-    function, timeout_s
-        As for `run_limited`; every item has its own limit.
-    items : sequence
-        One argument each.
-    workers : int
-        Children used at the same time.
-    progress : callable, optional
-        Called in this thread as ``progress(done, total)`` after each item; an exception it raises
-        stops the rest.
-
-    Returns
-    -------
-    list
-        In the order of `items`: the result, or the XPertError it failed with.
-    """
-
-    def one(item: Any) -> Any:
-        try:
-            return run_limited(function, item, timeout_s=timeout_s)
-        except XPertError as error:
-            return error
-
-    executor = ThreadPoolExecutor(max_workers=max(1, workers))
-    try:
-        futures: list[Future[Any]] = [executor.submit(one, item) for item in items]
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            if progress is not None:
-                progress(done, len(items))
-        return [future.result() for future in futures]
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def warm_up() -> None:

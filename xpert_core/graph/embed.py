@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from xpert_core.drugs.records import Drug
 from xpert_core.errors import DataError, DrugError
 from xpert_core.files import atomic_path, sha256_file
 from xpert_core.graph.neighbours import SimilarDrug
-from xpert_core.graph.records import SIMILAR, TARGETED_BY, TARGETS, drug_key
+from xpert_core.graph.records import SIMILAR, TARGETED_BY, GraphTables, drug_key
 from xpert_core.paths import assets_dir
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class GraphEmbedder:
         norms = np.linalg.norm(embeddings.drug, axis=1, keepdims=True)
         self._unit = embeddings.drug / np.maximum(norms, 1e-12)
         self._lock = threading.Lock()
-        self._loaded: tuple[_Place, HeteroData] | None = None
+        self._loaded: _Place | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None) -> GraphEmbedder:
@@ -246,6 +247,19 @@ class GraphEmbedder:
     def embeddings(self) -> Embeddings:
         """All shipped vectors with their names."""
         return self._embeddings
+
+    @cached_property
+    def tables(self) -> GraphTables:
+        """Nodes and edges of the graph, read at first use.
+
+        Raises
+        ------
+        DataError
+            When a file is missing or damaged, or was made for another drug library.
+        """
+        from xpert_core.graph.build import shipped_tables
+
+        return shipped_tables()
 
     def drug(self, key: str) -> np.ndarray | None:
         """Embedding of a drug of the graph by its node key, float32 of shape (dim,); else None."""
@@ -314,28 +328,30 @@ class GraphEmbedder:
         return Placement(key, vector, tuple(rows), unknown, shown, NEW, note)
 
     def _known(self, key: str, drug: Drug) -> Placement:
-        """A drug of the graph: its shipped vector, and the edges that the graph has."""
-        row = self._row[key]
-        _, data = self._place()
-        symbols, names = data["gene"].symbol, self._embeddings.names
-        source, target = data[TARGETS].edge_index
-        targets = tuple(sorted(symbols[g] for g in target[source == row].tolist()))
+        """A drug of the graph: its shipped vector, and the edges that the graph has.
+
+        They are read from the tables: a known drug does not wait for the encoder.
+        """
+        tables, row = self.tables, self._row[key]
+        targets: tuple[str, ...] = ()
         notes = []
         if key in self._embeddings.meta.get("masked", ()):
-            targets = ()
             notes.append("Its targets were withheld from the graph.")
+        else:
+            rows = tables.targets.target[tables.targets.source == row]
+            targets = tuple(sorted(tables.genes.symbol[g] for g in rows))
         if extra := sorted(set(drug.targets) - set(targets)):
             notes.append(f"Not an edge of the graph, so not used: {', '.join(extra)}.")
-        ends, weight = data[SIMILAR].edge_index, data[SIMILAR].edge_weight
-        found = (ends[1] == row).nonzero()[:, 0]
-        similar = sorted(
-            (SimilarDrug(self._embeddings.keys[r], names[r], w) for r, w in zip(
-                ends[0][found].tolist(), weight[found].tolist(), strict=True
-            )),
-            key=lambda s: -s.tanimoto,
-        )  # fmt: skip
+        keys, names, pairs = self._embeddings.keys, self._embeddings.names, tables.similar
+        one, two = pairs.source == row, pairs.target == row
+        others = np.concatenate([pairs.target[one], pairs.source[two]])
+        weights = np.concatenate([pairs.weight[one], pairs.weight[two]])
+        similar = tuple(
+            SimilarDrug(keys[others[i]], names[others[i]], float(weights[i]))
+            for i in np.argsort(-weights, kind="stable")
+        )
         vector = self._embeddings.drug[row]
-        return Placement(key, vector, targets, (), tuple(similar), LIBRARY, " ".join(notes))
+        return Placement(key, vector, targets, (), similar, LIBRARY, " ".join(notes))
 
     def _genes(self, symbols: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
         """Position of every target that is a gene of the graph, and the others."""
@@ -347,7 +363,7 @@ class GraphEmbedder:
 
         from xpert_core.graph.tables import entrez_ids
 
-        place, _ = self._place()
+        place = self._place()
         ids = entrez_ids(pd.DataFrame({"gene": missing}), "gene", "entrez_id")
         for gene in ids.tolist():
             row = place.gene_row.get(gene)
@@ -361,7 +377,7 @@ class GraphEmbedder:
         """Positions and Tanimoto similarity of the similar drugs, most similar first."""
         from xpert_core.graph.similarity import fingerprints, tanimoto_to
 
-        place, _ = self._place()
+        place = self._place()
         scores = tanimoto_to(place.packed, fingerprints([smiles])[0])
         rows = np.flatnonzero(scores > THRESHOLD)
         rows = rows[np.argsort(-scores[rows], kind="stable")]
@@ -375,7 +391,7 @@ class GraphEmbedder:
         from xpert_core.graph.encoder import adjacency
         from xpert_core.graph.split import Directed
 
-        place, _ = self._place()
+        place = self._place()
 
         def matrix(rows: list[int], weights: list[float], sources: int) -> torch.Tensor:
             here = torch.zeros(len(rows), dtype=torch.long)
@@ -395,21 +411,21 @@ class GraphEmbedder:
         result: np.ndarray = vector.numpy().copy()
         return result
 
-    def _place(self) -> tuple[_Place, HeteroData]:
+    def _place(self) -> _Place:
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._read()
             return self._loaded
 
-    def _read(self) -> tuple[_Place, HeteroData]:
+    def _read(self) -> _Place:
         import torch
 
-        from xpert_core.graph.build import load_shipped_graph, shipped_fingerprints
+        from xpert_core.graph.build import build_graph, shipped_fingerprints
         from xpert_core.graph.encoder import adjacencies, features_of, load_encoder, sizes_of
         from xpert_core.graph.split import pairs_of, rows_of, without_targets
 
         encoder, _ = load_encoder(self._folder / ENCODER)
-        data = load_shipped_graph()
+        data = build_graph(self.tables)
         if data["drug"].key != self._embeddings.keys or (
             data["gene"].symbol != self._embeddings.symbols
         ):
@@ -423,7 +439,7 @@ class GraphEmbedder:
             states = encoder.layer_states(features_of(data), adjacencies(pairs, sizes_of(data)))
         keys, packed = shipped_fingerprints()
         gene_row = {gene: row for row, gene in enumerate(data["gene"].entrez_id.tolist())}
-        return _Place(encoder, states, gene_row, data["gene"].symbol, keys, packed), data
+        return _Place(encoder, states, gene_row, data["gene"].symbol, keys, packed)
 
 
 def _checked(molecule: np.ndarray | None, drug: Drug) -> np.ndarray | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -60,7 +59,7 @@ class PretrainConfig:
     patience : int
         Evaluations without a lower validation loss after which training ends.
     lr, weight_decay : float
-        Of Adam; `lr` falls along a half cosine to nothing at the last epoch.
+        Of Adam.
     temperature : float
         Tau of equation 3.
     negatives : int
@@ -234,7 +233,6 @@ class Pretraining:
         # Everything drawn depends on the seed and the epoch alone, so that a resumed run goes on
         # as an uninterrupted one.
         generator = _generator(self.config.seed, number)
-        self._set_lr(number)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
             loss = self._train(generator)
@@ -250,11 +248,6 @@ class Pretraining:
         if due and self.best_epoch == number:
             self.best = copy.deepcopy(self.encoder.state_dict())
         return epoch
-
-    def _set_lr(self, number: int) -> None:
-        done = (number - 1) / self.config.epochs
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * done))
 
     def _train(self, generator: torch.Generator) -> float:
         config = self.config
@@ -332,7 +325,7 @@ class Pretraining:
     def _identity(self, data: HeteroData) -> str:
         """What a saved state must agree with: settings, nodes with their features, edges."""
         digest = hashlib.sha256()
-        settings = {**asdict(self.config), "patience": 0}  # patience may be raised
+        settings = {**asdict(self.config), "epochs": 0, "patience": 0}  # both may be raised
         digest.update(json.dumps([settings, self.split.masked]).encode())
         digest.update(json.dumps([data["drug"].key, data["gene"].symbol]).encode())
         for x, has_x in self.features.values():

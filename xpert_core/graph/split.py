@@ -227,9 +227,6 @@ class Hiding:
         Share of drugs without any of their targets: drugs placed by their structure.
     structures : float
         Share of drugs without molecule token and similar drugs: drugs placed by their targets.
-    features : float
-        Share of drugs without molecule token that keep their similar drugs: so that the token is
-        not leaned on where the similar drugs know better.
     pairs : float
         Share of the remaining target pairs that is hidden.
     """
@@ -237,7 +234,6 @@ class Hiding:
     supervised: int = 5000
     targets: float = 0.3
     structures: float = 0.15
-    features: float = 0.4
     pairs: float = 0.15
 
 
@@ -299,8 +295,7 @@ def epoch_view(pairs: PairSet, drugs: int, hiding: Hiding, generator: torch.Gene
         asked = hidden.nonzero()[:, 0]
         order = torch.randperm(len(asked), generator=generator)[: hiding.supervised]
         supervised[relation] = p[asked[order]]
-    no_token = torch.rand(drugs, generator=generator) < hiding.features
-    return EpochView(message, supervised, no_structure | no_token)
+    return EpochView(message, supervised, no_structure)
 
 
 def _share(hiding: Hiding, size: int) -> int:

@@ -22,6 +22,8 @@ class TrainConfig:
         Prepared training data, relative to the configuration file.
     ppi : str
         Network vectors of genes (npz with ``embedding`` in panel order); "" = none.
+    graph : str
+        Biological vectors of the drugs, see `xpert_core.tokens.biology`; "" = none.
     bins : str
         ``"equidistant"`` or ``"quantile"``.
     model : dict
@@ -33,19 +35,22 @@ class TrainConfig:
         Training stops when inner validation has not improved for `patience` epochs.
     batch_rows, chunk_rows : int
         See `xpert_core.learning.sampler.ProfileGroupedBatches`.
-    gene_dropout, structure_dropout : float
-        Share of profiles with some genes shown as "not measured", and of drugs shown without
-        their structure, so that the tokens for both are trained.
+    gene_dropout, structure_dropout, graph_dropout : float
+        Share of profiles with some genes shown as "not measured", of drugs shown without their
+        structure and of drugs shown without their place in the graph, so that all are trained.
     value_noise : float
         s.d. (tokens) of noise added to value tokens.
     valid, test : float
         Shares of drug structures held out.
+    accelerator : str
+        ``"auto"`` (a GPU where there is one), ``"cpu"`` or another name Lightning knows.
     split_seed, seed, threads : int
     """
 
     name: str
     data: str
     ppi: str = ""
+    graph: str = ""
     bins: str = "quantile"
     model: dict[str, Any] = field(default_factory=dict)
     loss: LossWeights = field(default_factory=LossWeights)
@@ -59,9 +64,11 @@ class TrainConfig:
     chunk_rows: int = 8
     gene_dropout: float = 0.3
     structure_dropout: float = 0.1
+    graph_dropout: float = 0.1
     value_noise: float = 0.0
     valid: float = 0.1
     test: float = 0.1
+    accelerator: str = "auto"
     split_seed: int = 0
     seed: int = 0
     threads: int = 2

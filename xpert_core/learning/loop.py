@@ -19,7 +19,7 @@ from xpert_core.tokens.dataset import LOG2_READOUT, TensorView, TrainingData
 def augment(
     batch: Batch, config: TrainConfig, missing_token: int, generator: torch.Generator
 ) -> Batch:
-    """Hide some genes and some structures, so that their tokens are trained.
+    """Hide some genes, structures and places in the graph, so that their tokens are trained.
 
     Parameters
     ----------
@@ -28,20 +28,23 @@ def augment(
     missing_token : int
         Token of a gene that was not measured.
     generator : torch.Generator
+        On the CPU, so that every device draws the same.
     """
-    tokens = batch.profiles
+    tokens, device = batch.profiles, batch.profiles.device
     if config.value_noise:
         noise = torch.randn(tokens.shape, generator=generator) * config.value_noise
-        tokens = (tokens + noise.round().long()).clamp(0, missing_token - 1)
+        tokens = (tokens + noise.round().long().to(device)).clamp(0, missing_token - 1)
     chosen = torch.rand(len(tokens), 1, generator=generator) < config.gene_dropout
     share = torch.rand(len(tokens), 1, generator=generator) * 0.5
-    hidden = chosen & (torch.rand(tokens.shape, generator=generator) < share)
+    hidden = (chosen & (torch.rand(tokens.shape, generator=generator) < share)).to(device)
     drugs = batch.drugs
-    kept = torch.rand(len(drugs), generator=generator) >= config.structure_dropout
+    kept = (torch.rand(len(drugs), generator=generator) >= config.structure_dropout).to(device)
+    placed = (torch.rand(len(drugs), generator=generator) >= config.graph_dropout).to(device)
     drugs = replace(
         drugs,
         has_molecule=drugs.has_molecule & kept,
         atom_mask=drugs.atom_mask & kept[:, None],
+        has_graph=drugs.has_graph & placed,
     )
     return replace(batch, profiles=tokens.masked_fill(hidden, missing_token), drugs=drugs)
 
@@ -69,16 +72,16 @@ def predict_rows(
     model: XPert, view: TensorView, rows: np.ndarray, *, batch_rows: int = 128
 ) -> tuple[np.ndarray, np.ndarray]:
     """x_deg and x_pert of rows, in the order given; rows are sorted by profile for speed."""
-    was_training = model.training
+    was_training, device = model.training, next(model.parameters()).device
     model.eval()
     x_deg = np.zeros((len(rows), view.data.x_deg.shape[1]), dtype=np.float32)
     x_pert = np.zeros_like(x_deg)
     order = np.argsort(view.data.profile_index[rows], kind="stable")
     for start in range(0, len(order), batch_rows):
         chosen = order[start : start + batch_rows]
-        output = model(view.batch(rows[chosen])[0])
-        x_deg[chosen] = output.x_deg.numpy()
-        x_pert[chosen] = output.x_pert.numpy()
+        output = model(view.batch(rows[chosen])[0].to(device))
+        x_deg[chosen] = output.x_deg.cpu().numpy()
+        x_pert[chosen] = output.x_pert.cpu().numpy()
     model.train(was_training)
     return x_deg, x_pert
 

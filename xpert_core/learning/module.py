@@ -92,6 +92,12 @@ class XPertModule(pl.LightningModule):
         """Batches of the current epoch."""
         return DataLoader(EpochBatches(self.view, self.sampler, self.epoch), batch_size=None)
 
+    def transfer_batch_to_device(
+        self, batch: tuple[Batch, Targets], device: torch.device, dataloader_idx: int
+    ) -> tuple[Batch, Targets]:
+        """Move a batch: Lightning itself refuses frozen records."""
+        return batch[0].to(device), batch[1].to(device)
+
     def training_step(self, item: tuple[Batch, Targets], index: int) -> torch.Tensor:
         """Loss of one batch."""
         batch, targets = item

@@ -83,6 +83,12 @@ def split_by_drug(
     return split
 
 
+def held_out_keys(data: TrainingData, split: Split) -> tuple[str, ...]:
+    """Sorted keys of the drugs of the validation and test parts."""
+    drugs = np.unique(data.drug_index[np.concatenate([split.valid, split.test])])
+    return tuple(sorted(data.drug_keys[i] for i in drugs))
+
+
 def drug_groups(data: TrainingData) -> np.ndarray:
     """Number of the group of each drug, shape (D,): drugs that share an alias are one group."""
     group = np.arange(len(data.drug_keys))

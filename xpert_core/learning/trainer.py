@@ -21,10 +21,11 @@ from xpert_core.errors import DataError
 from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.loop import fit_units, predict_rows
 from xpert_core.learning.resume import Progress, load_state
-from xpert_core.learning.splits import Split, split_by_drug
+from xpert_core.learning.splits import Split, held_out_keys, split_by_drug
 from xpert_core.model.checkpoint import ModelMeta, save_checkpoint
 from xpert_core.model.config import ModelConfig
 from xpert_core.model.xpert import XPert
+from xpert_core.tokens.biology import Biology
 from xpert_core.tokens.dataset import READOUTS, TensorView, TrainingData
 from xpert_core.tokens.expression import ExpressionBins
 
@@ -60,7 +61,7 @@ class Setup:
     data: TrainingData
     split: Split
     bins: ExpressionBins
-    targets: tuple[str, ...]
+    biology: Biology | None
     view: TensorView
     model: XPert
 
@@ -79,24 +80,35 @@ def build(config: TrainConfig, base: Path) -> Setup:
     known = {"n_value_tokens": 128, **config.model}["n_value_tokens"]
     used = np.unique(data.profile_index[split.train])
     bins = ExpressionBins.fit(data.profiles[used], config.bins, known)
-    trained = np.unique(data.drug_index[split.train])
-    targets = tuple(sorted({t for i in trained for t in data.targets_of(i)}))
+    biology = _biology(config, base, data, split)
     sizes = {
         "n_genes": data.profiles.shape[1],
-        "n_targets": len(targets),
+        "graph_dim": 0 if biology is None else biology.strict.shape[1],
         "n_classes": len(data.cells),
         "n_readouts": len(READOUTS),
         "feature_dim": data.molecule.shape[1],
     }
     torch.manual_seed(config.seed)
     model_config = ModelConfig.from_dict({**sizes, **config.model})
+    model_config = model_config.with_(use_graph=model_config.use_graph and biology is not None)
     model = XPert(model_config)
     if config.ppi and model_config.use_ppi:
         vectors = _network_vectors(base / config.ppi, data.info["entrez_id"])
         model.cell_embedding.get_buffer("ppi").copy_(torch.from_numpy(vectors / vectors.std()))
     fit_units(model, data, split.train)
-    view = TensorView(data, bins, targets, model_config.max_atoms)
-    return Setup(config, data, split, bins, targets, view, model)
+    # Training and early stopping see held-out drugs as nobody studied them; the informed score
+    # is taken at the end.
+    graph = biology.strict if biology is not None else None
+    view = TensorView(data, bins, model_config.max_atoms, graph)
+    return Setup(config, data, split, bins, biology, view, model)
+
+
+def _biology(config: TrainConfig, base: Path, data: TrainingData, split: Split) -> Biology | None:
+    if not config.graph:
+        return None
+    biology = Biology.load(base / config.graph)
+    biology.check(data.drug_keys, held_out_keys(data, split))
+    return biology
 
 
 def _network_vectors(path: Path, entrez_id: list[int]) -> np.ndarray:
@@ -155,7 +167,7 @@ def train(
         },
         bins={"kind": config.bins, "n_tokens": setup.bins.n_tokens},
         featurizer=setup.data.info["featurizer"],
-        targets=setup.targets,
+        graph=_graph_facts(setup),
         classes=setup.data.cells,
         readouts=READOUTS,
         card=card,
@@ -180,7 +192,7 @@ def _fit(setup: Setup, out: Path, resume: bool, report: EpochReport) -> Progress
     if left > 0 and not stopped:
         pl.Trainer(
             max_epochs=left,
-            accelerator="cpu",
+            accelerator=config.accelerator,
             devices=1,
             logger=False,
             enable_checkpointing=False,
@@ -194,11 +206,25 @@ def _fit(setup: Setup, out: Path, resume: bool, report: EpochReport) -> Progress
     return run
 
 
-def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
-    from xpert_core.learning.card import score_card
+def _graph_facts(setup: Setup) -> dict[str, Any]:
+    if setup.biology is None or not setup.model.config.use_graph:
+        return {}
+    return {"digest": setup.biology.digest, "dim": setup.model.config.graph_dim}
 
+
+def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
+    from xpert_core.learning.card import INFORMED, MODEL, score_card
+
+    views = {MODEL: setup.view}
+    if setup.biology is not None and setup.model.config.use_graph:
+        views[INFORMED] = TensorView(
+            setup.data, setup.bins, setup.model.config.max_atoms, setup.biology.informed
+        )
     x_deg = {
-        part: predict_rows(setup.model, setup.view, getattr(setup.split, part))[0]
+        part: {
+            name: predict_rows(setup.model, view, getattr(setup.split, part))[0]
+            for name, view in views.items()
+        }
         for part in ("valid", "test")
     }
     parameters = sum(p.numel() for p in setup.model.parameters() if p.requires_grad)
@@ -216,6 +242,8 @@ def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
         "cell_lines": len(setup.data.cells),
         "profiles": len(setup.data.profiles),
         "sources": setup.data.info["sources"],
-        "config": json.loads(json.dumps(replace(setup.config, data="", ppi="").to_dict())),
+        "config": json.loads(
+            json.dumps(replace(setup.config, data="", ppi="", graph="").to_dict())
+        ),
         "history": run.history,
     }

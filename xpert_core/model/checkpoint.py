@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from xpert_core.errors import CheckpointError
-from xpert_core.files import sha256_file
+from xpert_core.files import sha256_bytes, sha256_file
 from xpert_core.model.config import ModelConfig
 from xpert_core.model.xpert import XPert
 
 #: Raised when the meaning of a checkpoint's fields changes.
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
@@ -36,8 +36,8 @@ class ModelMeta:
         ``kind`` of bin edges and ``n_tokens``: edges themselves are fitted on each data set.
     featurizer : dict
         ``name``, ``digest`` and ``dim`` of the structure features.
-    targets : tuple of str
-        Target genes with a learned vector; id = position + 1.
+    graph : dict
+        ``digest`` and ``dim`` of the knowledge-graph encoder; empty without a graph token.
     classes : tuple of str
         Cell classes of the auxiliary task.
     readouts : tuple of str
@@ -50,7 +50,7 @@ class ModelMeta:
     panel: dict[str, Any]
     bins: dict[str, Any]
     featurizer: dict[str, Any]
-    targets: tuple[str, ...]
+    graph: dict[str, Any]
     classes: tuple[str, ...]
     readouts: tuple[str, ...]
     card: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Checkpoint:
         In evaluation mode.
     meta : ModelMeta
     digest : str
-        SHA-256 of the weights file.
+        SHA-256 of the weights and of everything that travels with them.
     """
 
     model: XPert
@@ -80,7 +80,7 @@ def save_checkpoint(folder: Path, model: XPert, meta: ModelMeta, card_text: str)
     Returns
     -------
     str
-        SHA-256 of the weights.
+        SHA-256 of the weights and of everything that travels with them.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,14 +89,10 @@ def save_checkpoint(folder: Path, model: XPert, meta: ModelMeta, card_text: str)
         state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
         # Shared norms of the published style are one tensor under two names.
         save_file({k: v.clone() for k, v in state.items()}, room / WEIGHTS)
-        digest = sha256_file(room / WEIGHTS)
-        document = {
-            "schema": SCHEMA,
-            "sha256": digest,
-            "model": model.config.to_dict(),
-            **vars(meta),
-        }
-        (room / CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        document = {"schema": SCHEMA, "model": model.config.to_dict(), **vars(meta)}
+        digest = _digest(room / WEIGHTS, document)
+        content = json.dumps({**document, "sha256": digest}, indent=1)
+        (room / CONFIG).write_text(content + "\n", encoding="utf-8")
         (room / CARD).write_text(card_text, encoding="utf-8")
         (room / WEIGHTS).chmod(0o644)
         room.chmod(0o755)
@@ -125,13 +121,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             where=f"{folder.name}/{WEIGHTS}",
             fix="Install XPert again, or export the model again from where it was trained.",
         )
-    digest = sha256_file(weights)
-    if digest != document.pop("sha256", None):
+    recorded = document.pop("sha256")
+    digest = _digest(weights, document)
+    if digest != recorded:
         raise CheckpointError(
-            "The model's weights are damaged: their hash is not the recorded one.",
-            where=f"{folder.name}/{WEIGHTS}",
+            "The model is damaged or was edited: its hash is not the recorded one.",
+            where=f"{folder.name}/{WEIGHTS} or {CONFIG}",
             fix="Copy the model folder again from its source.",
         )
+    document.pop("schema")
     try:
         config = ModelConfig.from_dict(document.pop("model"))
         model = XPert(config)
@@ -165,11 +163,17 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(model.eval(), meta, digest)
 
 
+def _digest(weights: Path, document: dict[str, Any]) -> str:
+    """SHA-256 over the weights file and the configuration, whose order does not matter."""
+    content = json.dumps(document, sort_keys=True).encode("utf-8")
+    return sha256_bytes(sha256_file(weights).encode("ascii") + content)
+
+
 def _check_consistent(document: dict[str, Any], config: ModelConfig, folder: Path) -> None:
     """Compare what travels with the weights against the shape of the network."""
     found = {
         "value tokens": (document["bins"]["n_tokens"], config.n_value_tokens),
-        "targets": (len(document["targets"]), config.n_targets),
+        "graph width": (document["graph"].get("dim", 0), config.graph_dim * config.use_graph),
         "classes": (len(document["classes"]), config.n_classes),
         "read-outs": (len(document["readouts"]), config.n_readouts),
         "genes": (len(document["panel"]["symbols"]), config.n_genes),
@@ -188,7 +192,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        schema = document.pop("schema")
+        schema = document["schema"]
     except FileNotFoundError as error:
         raise CheckpointError(
             f"There is no model at '{folder.name}'.",
@@ -207,7 +211,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
             where=folder.name,
             fix="Update XPert.",
         )
-    expected = {"sha256", "model", *ModelMeta.__dataclass_fields__}
+    if schema < SCHEMA:
+        raise CheckpointError(
+            "The model was written before the knowledge graph gave the biological token.",
+            where=f"{folder.name}: schema {schema}, this version reads {SCHEMA}",
+            fix="Train it again, or use XPert 0.1.",
+        )
+    expected = {"schema", "sha256", "model", *ModelMeta.__dataclass_fields__}
     if set(document) != expected:
         raise CheckpointError(
             "The model's configuration is incomplete or has unknown entries.",

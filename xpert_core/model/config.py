@@ -17,7 +17,8 @@ class ModelConfig:
     Attributes
     ----------
     style : str
-        ``"corrected"`` or ``"published"``; sets nothing by itself, see `published`.
+        ``"corrected"`` or ``"published"``; by itself it sets only the epsilon of the norms, see
+        `published` for the rest.
     n_genes, d_model, n_heads, d_ff, d_head : int
         Genes; width; attention heads; width of the feed-forward layers and of the read-out MLPs.
     base_layers, pert_layers : str
@@ -28,8 +29,9 @@ class ModelConfig:
         Expression bins; one more token means "not measured".
     feature_dim, max_atoms : int
         Width of the drug features; most atom tokens of a drug.
-    n_targets : int
-        Known target genes with a learned vector (biological token until the graph is built).
+    graph_dim : int
+        Width of the biological vectors of the knowledge graph, which a trained layer maps to
+        `d_model`; 0 = they come ready-made in that width (published).
     n_readouts, n_classes : int
         Assays of the target; cell classes of the auxiliary task (0 = none).
     ppi_dim : int
@@ -61,7 +63,7 @@ class ModelConfig:
     n_value_tokens: int = 128
     feature_dim: int = 256
     max_atoms: int = 120
-    n_targets: int = 0
+    graph_dim: int = 128
     n_readouts: int = 2
     n_classes: int = 0
     ppi_dim: int = 128
@@ -128,6 +130,7 @@ class ModelConfig:
             "use_ppi": False,
             "use_readout": False,
             "feature_dim": 512,
+            "graph_dim": 0,
             "n_readouts": 1,
         }
         return cls(**{**switches, **sizes})

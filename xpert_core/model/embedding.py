@@ -98,9 +98,9 @@ class DrugEmbedding(nn.Module):
         self.structure = nn.Linear(config.feature_dim, d)
         self.readout = nn.Embedding(config.n_readouts, d) if config.use_readout else None
         self.conditions = ConditionEmbedding(config) if config.conditions != "none" else None
-        # Row 0 of the targets is padding; the unknown vector serves drugs without known target.
-        self.targets = nn.Embedding(config.n_targets + 1, d, padding_idx=0)
-        self.unknown_target = nn.Parameter(torch.randn(d) * 0.5)
+        self.graph = nn.Linear(config.graph_dim, d) if config.graph_dim else None
+        # Stands for drugs that the graph cannot place.
+        self.unplaced = nn.Parameter(torch.randn(d) * 0.5)
         self.position = _position_table(config)
         self.norm = layer_norm(config)
         self.dropout = nn.Dropout(config.dropout)
@@ -139,12 +139,11 @@ class DrugEmbedding(nn.Module):
         return tokens, torch.cat([ones, mask[treatments.drug]], dim=1)
 
     def _biological(self, drugs: DrugTokens) -> Tensor:
-        if drugs.graph is not None:
-            return drugs.graph
-        count = (drugs.targets > 0).sum(dim=1, keepdim=True)
-        mean = self.targets(drugs.targets).sum(dim=1) / count.clamp(min=1)
-        # A target never seen in training has no row here: its id is 0 and it does not count.
-        return torch.where(count > 0, mean, self.unknown_target)
+        vectors = drugs.graph
+        if self.graph is not None:
+            # The graph gives unit vectors: only their direction is trained.
+            vectors = self.graph(vectors * self.config.graph_dim**0.5)
+        return torch.where(drugs.has_graph[:, None], vectors, self.unplaced)
 
     def _positions(self, length: int) -> Tensor:
         if self.config.positional != "type":

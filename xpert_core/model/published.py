@@ -106,9 +106,8 @@ def load_published(state: Mapping[str, Tensor], n_heads: int = 8) -> XPert:
     renamed = {_rename(name, order): value for name, value in state.items() if not DEAD.match(name)}
     expected = model.state_dict()
     # Without counterpart in the published network: units, targets, norms that are aliases.
-    for name in ("x_deg_scale", "x_pert_mean", "drug_embedding.unknown_target"):
+    for name in ("x_deg_scale", "x_pert_mean", "drug_embedding.unplaced"):
         renamed[name] = expected[name]
-    renamed["drug_embedding.targets.weight"] = expected["drug_embedding.targets.weight"]
     for name in expected:
         if name.endswith(("cross_residual.norm.weight", "cross_residual.norm.bias")):
             renamed[name] = renamed[name.replace("cross_residual", "self_residual")]
@@ -165,11 +164,10 @@ def published_drug_features(features: Tensor, graph: Tensor) -> tuple[Tensor, ..
     Returns
     -------
     tuple
-        molecule (D, F), has_molecule (D,), atoms (D, A, F), atom_mask (D, A), targets (D, 0),
-        graph (D, d): the fields of `DrugTokens` in order.
+        molecule (D, F), has_molecule (D,), atoms (D, A, F), atom_mask (D, A), graph (D, d),
+        has_graph (D,): the fields of `DrugTokens` in order.
     """
     atoms = features[:, 2:]
     ones = torch.ones(len(features), dtype=torch.bool)
     mask = torch.ones(atoms.shape[:2], dtype=torch.bool)
-    targets = torch.zeros(len(features), 0, dtype=torch.int64)
-    return features[:, 1], ones, atoms, mask, targets, graph
+    return features[:, 1], ones, atoms, mask, graph, ones

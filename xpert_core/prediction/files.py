@@ -17,6 +17,12 @@ SUFFIXES = (".h5ad", ".parquet", ".csv")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+def written_files(path: Path) -> tuple[Path, ...]:
+    """Every file that `save_prediction` writes for `path`: a CSV has its provenance beside it."""
+    beside = path.with_suffix(".provenance.json")
+    return (path, beside) if path.suffix == ".csv" else (path,)
+
+
 def save_prediction(prediction: Prediction, path: Path) -> None:
     """Write a prediction; see `Prediction.save`."""
     if path.suffix not in SUFFIXES:
@@ -35,7 +41,7 @@ def save_prediction(prediction: Prediction, path: Path) -> None:
                 table(prediction, safe=True).to_csv(temporary, index_label="row_id")
         if path.suffix == ".csv":
             note = json.dumps(prediction.provenance, indent=1)
-            write_bytes_atomic(path.with_suffix(".provenance.json"), note.encode())
+            write_bytes_atomic(written_files(path)[1], note.encode())
     except OSError as error:
         raise XPertError(
             "The result could not be written.",

@@ -7,6 +7,7 @@ drug, refined drug tokens on the treatment. Only what joins them runs once a row
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from xpert_core.drugs.records import Drug, DrugFeatures
 from xpert_core.errors import CheckpointError, CohortError, DrugError, PredictionCancelled
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel
+from xpert_core.graph.embed import GraphEmbedder, Placement
+from xpert_core.graph.records import drug_key
 from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
 from xpert_core.model.xpert import CellStates, TreatmentStates
 from xpert_core.prediction.models import model_folder
@@ -44,11 +47,13 @@ PROFILE_CHUNK = 8
 ROW_CHUNK = 32
 
 
-#: Said of a drug that reaches the model neither by structure nor by target.
+#: Said of a drug that reaches the model neither by structure nor by its place in the graph.
 NOTHING_KNOWN = (
-    "None of its targets was seen in training either, so the prediction is that of an unknown "
-    "drug and says nothing about this one."
+    "The knowledge graph cannot place it either, so the prediction is that of an unknown drug and "
+    "says nothing about this one."
 )
+#: Most similar drugs named in the provenance of a placement.
+NAMED_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,14 @@ class Predictor:
         _check_same("gene panel", self.panel.digest, meta.panel["digest"], meta.name)
         _check_same("featurizer", featurizer.digest, meta.featurizer["digest"], meta.name)
         self.features = FeatureCache(featurizer)
-        self._target_ids = {name: i + 1 for i, name in enumerate(meta.targets)}
+        self.graph: GraphEmbedder | None = None
+        if meta.graph:
+            self.graph = GraphEmbedder.load()
+            _check_same("knowledge graph", self.graph.digest, meta.graph["digest"], meta.name)
+            # The graph has its own featurizer, whatever this model reads structures with.
+            name, digest = self.graph.embeddings.meta["featurizer"]
+            same = digest == featurizer.digest
+            self._graph_features = self.features if same else FeatureCache(create(name))
 
     @classmethod
     def load(cls, model: str | Path | None = None, **featurizer_options: Any) -> Predictor:
@@ -155,11 +167,12 @@ class Predictor:
         chosen = _chosen_samples(profiles, samples)
         known = _distinct_drugs(drugs)
         treatments = _treatments(known, doses, times)
-        features = self._features(known, report)
+        features, placements = self._features(known, report)
         bins = ExpressionBins.fit(
             profiles.x_ctl, self.meta.bins["kind"], self.meta.bins["n_tokens"]
         )
-        batch = self._batch(bins.transform(profiles.x_ctl[chosen]), known, features, treatments)
+        tokens = bins.transform(profiles.x_ctl[chosen])
+        batch = self._batch(tokens, features, placements, treatments)
         with torch.inference_mode():
             run = self._run_shared if reuse else self._run_plain
             x_deg, x_pert = run(batch, report)
@@ -170,27 +183,38 @@ class Predictor:
             _gene_table(self.panel, measured),
             x_deg,
             x_pert,
-            self._provenance(profiles, bins, features, known),
+            self._provenance(profiles, bins, features, placements, known),
         )
 
-    def _features(self, drugs: Sequence[Drug], report: _Report) -> list[DrugFeatures]:
-        found = []
+    def _features(
+        self, drugs: Sequence[Drug], report: _Report
+    ) -> tuple[list[DrugFeatures], list[Placement | None]]:
+        """Structure and place in the graph of each drug; None = the model has no graph token."""
+        found: list[DrugFeatures] = []
+        places: list[Placement | None] = []
         for i, drug in enumerate(drugs):
             report(i, len(drugs), f"Structure of {drug.name}")
             features = self.features.get(drug)
-            if not features.molecule.any() and not self._known_targets(drug):
+            place = self.place(drug)
+            if not features.molecule.any() and (place is None or place.vector is None):
                 features = replace(features, fallback=f"{features.fallback} {NOTHING_KNOWN}")
             found.append(features)
-        return found
+            places.append(place)
+        return found, places
 
-    def _known_targets(self, drug: Drug) -> list[int]:
-        return [self._target_ids[t] for t in drug.targets if t in self._target_ids]
+    def place(self, drug: Drug) -> Placement | None:
+        """Place of a drug in the knowledge graph; None when the model has no graph token."""
+        if self.graph is None:
+            return None
+        known = self.graph.drug(drug_key(drug.connectivity, drug.name)) is not None
+        molecule = None if known else self._graph_features.get(drug).molecule
+        return self.graph.embed(drug, molecule)
 
     def _batch(
         self,
         tokens: np.ndarray,
-        drugs: Sequence[Drug],
         features: Sequence[DrugFeatures],
+        placements: Sequence[Placement | None],
         treatments: Sequence[Treatment],
     ) -> Batch:
         """All rows, profile by profile."""
@@ -198,8 +222,9 @@ class Predictor:
         drug_tokens = collate_drugs(
             [f.molecule if f.molecule.any() else None for f in features],
             [f.atoms for f in features],
-            [self._known_targets(d) for d in drugs],
+            [None if p is None or p.vector is None else _unit(p.vector) for p in placements],
             feature_dim=config.feature_dim,
+            graph_dim=config.graph_dim,
             max_atoms=config.max_atoms,
         )
         count = len(treatments)
@@ -269,9 +294,15 @@ class Predictor:
         profiles: Profiles,
         bins: ExpressionBins,
         features: Sequence[DrugFeatures],
+        placements: Sequence[Placement | None],
         drugs: Sequence[Drug],
     ) -> dict[str, Any]:
         notes = [f"{d.name}: {n}" for d in drugs for n in d.notes]
+        notes += [
+            f"{d.name}, in the knowledge graph: {p.note}"
+            for d, p in zip(drugs, placements, strict=True)
+            if p is not None and p.note
+        ]
         notes += [
             f"{d.name}: {f.fallback}" for d, f in zip(drugs, features, strict=True) if f.fallback
         ]
@@ -298,6 +329,10 @@ class Predictor:
             "model_digest": self.digest,
             "featurizer": self.features.featurizer.name,
             "featurizer_digest": self.features.featurizer.digest,
+            "graph_digest": self.graph.digest if self.graph is not None else "",
+            "placed_by": {
+                d.name: _edges(p) for d, p in zip(drugs, placements, strict=True) if p is not None
+            },
             "x_deg_unit": X_DEG_UNIT,
             "x_pert_unit": X_PERT_UNIT,
             "seed": self.card.get("config", {}).get("seed"),
@@ -310,6 +345,21 @@ class Predictor:
             },
             "notes": notes,
         }
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+def _edges(placement: Placement) -> dict[str, Any]:
+    """By which edges a drug was placed, as JSON values."""
+    similar = placement.similar[:NAMED_NEIGHBOURS]
+    return {
+        "origin": placement.origin,
+        "targets": list(placement.targets),
+        "similar": [f"{other.name} (Tanimoto {other.tanimoto:.2f})" for other in similar],
+        "n_similar": len(placement.similar),
+    }
 
 
 class _Report:
@@ -353,14 +403,28 @@ def _chosen_samples(profiles: Profiles, samples: Sequence[str] | None) -> np.nda
 
 
 def _distinct_drugs(drugs: Sequence[Drug | str]) -> list[Drug]:
-    """Resolve names; a drug given twice counts once, other stereochemistry is another drug."""
+    """Resolve names; a drug given twice counts once, other stereochemistry is another drug.
+
+    Names come out unique, because a result is read and chosen by them.
+    """
     found: dict[str, Drug] = {}
     for entry in drugs:
         drug = DrugLibrary.load().resolve(entry) if isinstance(entry, str) else entry
         found.setdefault(drug.inchikey or drug.key, drug)
     if not found:
         raise DrugError("No drug was chosen.", fix="Give at least one drug or SMILES.")
-    return list(found.values())
+    return _with_unique_names(list(found.values()))
+
+
+def _with_unique_names(drugs: list[Drug]) -> list[Drug]:
+    """Tell drugs of one name apart by their identifiers, whole where the short ones agree."""
+    for tell in (lambda d: d.pert_id or d.connectivity, lambda d: d.inchikey or d.key):
+        names = Counter(drug.name for drug in drugs)
+        drugs = [
+            replace(d, name=f"{d.name} ({tell(d)})") if names[d.name] > 1 and tell(d) else d
+            for d in drugs
+        ]
+    return drugs
 
 
 def _treatments(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DrugTokens:
-    """Padded structure and target tokens of D drugs.
+    """Padded structure and biological tokens of D drugs.
 
     Attributes
     ----------
@@ -29,18 +29,18 @@ class DrugTokens:
         Atom tokens, padded with zeros to the largest drug.
     atom_mask : Tensor of bool, shape (D, A)
         True for real atoms.
-    targets : Tensor of int64, shape (D, T)
-        Ids of known targets, 1-based; 0 is padding.
-    graph : Tensor of float32, shape (D, d_model), optional
-        Ready-made biological vectors (published style).
+    graph : Tensor of float32, shape (D, graph width)
+        Biological vectors of the knowledge graph; zeros where `has_graph` is False.
+    has_graph : Tensor of bool, shape (D,)
+        False for drugs that the graph cannot place.
     """
 
     molecule: Tensor
     has_molecule: Tensor
     atoms: Tensor
     atom_mask: Tensor
-    targets: Tensor
-    graph: Tensor | None = None
+    graph: Tensor
+    has_graph: Tensor
 
     def __len__(self) -> int:
         return len(self.molecule)
@@ -49,20 +49,18 @@ class DrugTokens:
         """The drugs at `index`, padding cut to the largest of them."""
         mask = self.atom_mask[index]
         width = int(mask.sum(dim=1).max()) if mask.numel() else 0
-        targets = self.targets[index]
-        n_targets = int((targets > 0).sum(dim=1).max()) if targets.numel() else 0
         return DrugTokens(
             self.molecule[index],
             self.has_molecule[index],
             self.atoms[index, :width],
             mask[:, :width],
-            targets[:, :n_targets],
-            None if self.graph is None else self.graph[index],
+            self.graph[index],
+            self.has_graph[index],
         )
 
     def to(self, device: torch.device | str) -> DrugTokens:
         """The same tokens on another device."""
-        return replace(self, **{n: v.to(device) for n, v in vars(self).items() if v is not None})
+        return replace(self, **{n: v.to(device) for n, v in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -169,9 +167,10 @@ class Targets:
 def collate_drugs(
     molecules: Sequence[np.ndarray | None],
     atoms: Sequence[np.ndarray],
-    targets: Sequence[Sequence[int]],
+    graph: Sequence[np.ndarray | None],
     *,
     feature_dim: int,
+    graph_dim: int,
     max_atoms: int,
 ) -> DrugTokens:
     """Pad the features of several drugs into one `DrugTokens`.
@@ -181,9 +180,9 @@ def collate_drugs(
     molecules : sequence of ndarray (F,) or None
         None = no encoded structure.
     atoms : sequence of ndarray (n_atoms, F)
-    targets : sequence of sequences of int
-        1-based target ids.
-    feature_dim : int
+    graph : sequence of ndarray (graph_dim,) or None
+        None = the graph cannot place the drug.
+    feature_dim, graph_dim : int
     max_atoms : int
         Upper bound on atoms, for a check only.
 
@@ -196,21 +195,22 @@ def collate_drugs(
     width = max((len(a) for a in atoms), default=0)
     if width > max_atoms:
         raise ValueError(f"{width} atom tokens, the model takes at most {max_atoms}")
-    n_targets = max((len(t) for t in targets), default=0)
     molecule = np.zeros((count, feature_dim), dtype=np.float32)
     atom = np.zeros((count, width, feature_dim), dtype=np.float32)
     mask = np.zeros((count, width), dtype=bool)
-    target = np.zeros((count, n_targets), dtype=np.int64)
-    for i, (m, a, t) in enumerate(zip(molecules, atoms, targets, strict=True)):
+    biological = np.zeros((count, graph_dim), dtype=np.float32)
+    for i, (m, a, g) in enumerate(zip(molecules, atoms, graph, strict=True)):
         if m is not None:
             molecule[i] = m
         atom[i, : len(a)] = a
         mask[i, : len(a)] = True
-        target[i, : len(t)] = t
+        if g is not None:
+            biological[i] = g
     return DrugTokens(
         torch.from_numpy(molecule),
         torch.tensor([m is not None for m in molecules], dtype=torch.bool),
         torch.from_numpy(atom),
         torch.from_numpy(mask),
-        torch.from_numpy(target),
+        torch.from_numpy(biological),
+        torch.tensor([g is not None for g in graph], dtype=torch.bool),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,27 +151,32 @@ class TensorView:
     ----------
     data : TrainingData
     bins : ExpressionBins
-    targets : sequence of str
-        Target vocabulary; other targets have no vector and are left out.
     max_atoms : int
+    graph : ndarray of float32, shape (D, width), optional
+        Biological vectors, zeros where there is none; None = no drug has one.
     """
 
     def __init__(
-        self, data: TrainingData, bins: ExpressionBins, targets: Sequence[str], max_atoms: int
+        self,
+        data: TrainingData,
+        bins: ExpressionBins,
+        max_atoms: int,
+        graph: np.ndarray | None = None,
     ) -> None:
         self.data = data
         self.tokens = torch.from_numpy(bins.transform(data.profiles))
         self.missing_token = bins.n_tokens
         self.x_deg = torch.from_numpy(data.x_deg)
         self.profiles = torch.from_numpy(data.profiles)
-        ids = {name: i + 1 for i, name in enumerate(targets)}
+        vectors = np.zeros((len(data.drug_keys), 0)) if graph is None else graph
         offsets = data.atom_offsets
         count = range(len(data.drug_keys))
         self.drugs: DrugTokens = collate_drugs(
             [data.molecule[i] if data.has_molecule[i] else None for i in count],
             [data.atoms[offsets[i] : offsets[i + 1]] for i in count],
-            [[ids[t] for t in data.targets_of(i) if t in ids] for i in count],
+            [vectors[i] if vectors[i].any() else None for i in count],
             feature_dim=data.molecule.shape[1],
+            graph_dim=vectors.shape[1],
             max_atoms=max_atoms,
         )
 

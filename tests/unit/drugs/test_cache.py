@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from xpert_core.drugs import cache as cache_module
 from xpert_core.drugs import featurizers
 from xpert_core.drugs.cache import FeatureCache
 from xpert_core.drugs.records import Drug, DrugFeatures
@@ -55,6 +56,24 @@ def test_second_time_comes_from_disk(tmp_path, counting):
     second = FeatureCache(counting, tmp_path).get(drug("CCO"))
     assert counting.calls == 1 and same(first, second)
     assert second.atoms.dtype == np.float32 and len(files(tmp_path)) == 1
+
+
+def test_no_structure_is_written_in_clear(tmp_path, counting):
+    secret = drug("CCOCC(F)(F)CNC1CC1")
+    folder = tmp_path / "features"
+    FeatureCache(counting, folder).get(secret)
+    assert folder.stat().st_mode & 0o077 == 0
+    (file,) = files(folder)
+    content = file.read_bytes()
+    assert secret.smiles.encode() not in content and secret.connectivity.encode() not in content
+    assert secret.connectivity not in str(file)
+
+
+def test_another_rdkit_makes_its_own_shapes(tmp_path, counting, monkeypatch):
+    FeatureCache(counting, tmp_path).get(drug("CCO"))
+    monkeypatch.setattr(cache_module, "version", lambda package: "2099.03.1")
+    FeatureCache(counting, tmp_path).get(drug("CCO"))
+    assert counting.calls == 2 and len(files(tmp_path)) == 2
 
 
 def test_default_folder_is_the_cache_folder(tmp_path, monkeypatch, counting):

@@ -119,17 +119,6 @@ def test_messages_keep_every_kind_of_value():
     assert back["drug"].targets == ("A", "B") and back["drug"].smiles == "CCO"
 
 
-def test_map_keeps_order_and_gives_an_error_per_item():
-    seen: list[tuple[int, int]] = []
-    items = ["CCO", "C1CC", SLOW, "CN"]
-    results = sandbox.map_limited(
-        embed_here, items, timeout_s=3, workers=2, progress=lambda *n: seen.append(n)
-    )
-    assert [n for n, _ in seen] == [1, 2, 3, 4] and {total for _, total in seen} == {4}
-    assert results[0]["symbols"][2] == "O" and results[3]["symbols"][1] == "N"
-    assert type(results[1]) is DrugError and type(results[2]) is sandbox.LimitError
-
-
 def test_threads_share_the_children():
     answers: dict[str, int] = {}
 

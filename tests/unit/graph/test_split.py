@@ -82,7 +82,7 @@ def test_pairs_to_predict_carry_no_message_in_either_direction() -> None:
 def test_hidden_drugs_are_placed_by_the_other_kind_of_edge_alone() -> None:
     data = small_graph()
     pairs, drugs = pairs_of(data), len(data["drug"].key)
-    hiding = Hiding(targets=0.3, structures=0.2, features=0.0, pairs=0.0)
+    hiding = Hiding(targets=0.3, structures=0.2, pairs=0.0)
     view = epoch_view(pairs, drugs, hiding, torch.Generator().manual_seed(1))
     without_structure = view.hidden_x.nonzero()[:, 0]
     assert 0.1 * drugs < len(without_structure) < 0.3 * drugs

@@ -85,7 +85,7 @@ def test_every_row_once_an_epoch_in_an_order_that_can_be_repeated(data: Training
 
 def test_a_batch_joins_each_row_with_its_own_profile_drug_and_targets(data: TrainingData) -> None:
     bins = ExpressionBins.fit(data.profiles)
-    view = TensorView(data, bins, ("EGFR",), max_atoms=120)
+    view = TensorView(data, bins, max_atoms=120)
     rows = np.array([5, 3, 5, len(data) - 1])
     batch, targets = view.batch(rows)
     single = batch.expanded()

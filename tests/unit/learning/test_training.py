@@ -12,8 +12,11 @@ import yaml
 from xpert_core.errors import DataError
 from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.loop import predict_rows, training_terms
+from xpert_core.learning.splits import held_out_keys, split_by_drug
 from xpert_core.learning.trainer import build, train
 from xpert_core.model.checkpoint import load_checkpoint
+from xpert_core.tokens.biology import Biology
+from xpert_core.tokens.dataset import TrainingData
 
 DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
 TINY = {
@@ -91,15 +94,51 @@ def test_predictions_come_back_in_the_order_asked_for() -> None:
         np.testing.assert_allclose(together[i], alone[0], atol=1e-4)
 
 
-def test_units_and_vocabulary_come_from_training_rows() -> None:
+def test_units_come_from_training_rows() -> None:
     setup = build(TrainConfig.from_dict(TINY), Path())
     data, train_rows = setup.data, setup.split.train
     scale = setup.model.get_buffer("x_deg_scale")
     for readout in (0, 1):
         own = data.x_deg[train_rows[data.readout[train_rows] == readout]]
         assert float(scale[readout]) == pytest.approx(float(np.sqrt((own**2).mean())), rel=1e-4)
-    seen = {t for i in np.unique(data.drug_index[train_rows]) for t in data.targets_of(i)}
-    assert set(setup.targets) == seen
+
+
+def biology(path: Path, **changes: object) -> Path:
+    """Unit vectors that differ from drug to drug, as the graph's encoder would give them."""
+    data = TrainingData.load(DATA)
+    held_out = held_out_keys(data, split_by_drug(data, valid=0.15, test=0.15))
+    vectors = np.random.default_rng(0).normal(size=(2, len(data.drug_keys), 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    vectors[:, 3] = 0
+    values = {"drug_keys": data.drug_keys, "held_out": held_out, "digest": "g" * 64, **changes}
+    Biology(strict=vectors[0], informed=vectors[1], **values).save(path)
+    return path
+
+
+def test_biological_vectors_are_used_and_scored_in_both_modes(tmp_path: Path) -> None:
+    graph = str(biology(tmp_path / "biology.safetensors"))
+    result = train(write(tmp_path, graph=graph, max_epochs=1), tmp_path / "out")
+    loaded = load_checkpoint(result.folder)
+    assert loaded.meta.graph == {"digest": "g" * 64, "dim": 8}
+    assert loaded.model.config.use_graph
+    scores = {e["model"]: e["pcc"] for e in result.card["scores"] if e["part"] == "test"}
+    assert scores["XPert"] != scores["XPert, told the drug's known targets"]
+    without = train(write(tmp_path, max_epochs=1), tmp_path / "without")
+    assert load_checkpoint(without.folder).meta.graph == {}
+
+
+def test_vectors_that_saw_held_out_targets_are_refused(tmp_path: Path) -> None:
+    data = TrainingData.load(DATA)
+    for changes, words in (
+        ({"held_out": ()}, "saw the targets of"),
+        ({"drug_keys": data.drug_keys[::-1]}, "other drugs"),
+    ):
+        graph = str(biology(tmp_path / "biology.safetensors", **changes))
+        with pytest.raises(DataError, match=words):
+            train(write(tmp_path, graph=graph), tmp_path / "out")
+    (tmp_path / "biology.safetensors").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="cannot be read"):
+        train(write(tmp_path, graph=graph), tmp_path / "out")
 
 
 def test_diverged_loss_is_named_and_leaves_no_checkpoint(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from xpert_core.model.xpert import XPert
 from xpert_core.tokens.batch import Batch, Treatments, collate_drugs
 
 SMALL = ModelConfig(
-    n_genes=30, d_model=16, n_heads=2, d_ff=32, d_head=8, feature_dim=12, n_targets=5, n_classes=3
+    n_genes=30, d_model=16, n_heads=2, d_ff=32, d_head=8, feature_dim=12, graph_dim=6, n_classes=3
 )
 
 
@@ -22,8 +22,9 @@ def make_batch(config: ModelConfig, *, seed: int = 0) -> Batch:
     drugs = collate_drugs(
         [rng.normal(size=config.feature_dim) if n else None for n in sizes],
         [rng.normal(size=(n, config.feature_dim)) for n in sizes],
-        [[1, 2], [5], []],
+        [rng.normal(size=config.graph_dim), rng.normal(size=config.graph_dim), None],
         feature_dim=config.feature_dim,
+        graph_dim=config.graph_dim,
         max_atoms=config.max_atoms,
     )
     treatments = Treatments(

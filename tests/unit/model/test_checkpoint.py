@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xpert_core.errors import CheckpointError
-from xpert_core.files import sha256_file
+from xpert_core.model import checkpoint
 from xpert_core.model.checkpoint import ModelMeta, load_checkpoint, save_checkpoint
 from xpert_core.model.xpert import XPert
 from xpert_core.tokens.batch import Batch
@@ -20,7 +20,7 @@ META = ModelMeta(
     panel={"name": "test", "digest": "0", "symbols": [f"G{i}" for i in range(30)]},
     bins={"kind": "quantile", "n_tokens": 128},
     featurizer={"name": "morgan", "digest": "0", "dim": 12},
-    targets=("A", "B", "C", "D", "E"),
+    graph={"digest": "g" * 64, "dim": 6},
     classes=("x", "y", "z"),
     readouts=("log2", "z"),
     card={"scores": []},
@@ -33,9 +33,14 @@ def folder(tmp_path: Path, model: XPert) -> Path:
     return tmp_path / "small"
 
 
-def rewrite(folder: Path, **changes: object) -> None:
+def rewrite(folder: Path, *, signed: bool = True, **changes: object) -> None:
+    """Change the configuration; signed = with the hash that then belongs to it."""
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    document = {**json.loads(path.read_text()), **changes}
+    if signed:
+        document.pop("sha256")
+        document["sha256"] = checkpoint._digest(folder / "model.safetensors", document)
+    path.write_text(json.dumps(document))
 
 
 @torch.no_grad()
@@ -43,7 +48,7 @@ def test_round_trip(folder: Path, model: XPert, batch: Batch) -> None:
     loaded = load_checkpoint(folder)
     assert loaded.meta == META
     assert torch.equal(loaded.model(batch).x_deg, model(batch).x_deg)
-    assert loaded.digest == sha256_file(folder / "model.safetensors")
+    assert loaded.digest == json.loads((folder / "config.json").read_text())["sha256"]
     assert not loaded.model.training
 
 
@@ -73,7 +78,7 @@ def test_corrupt_weights(folder: Path) -> None:
 def test_truncated_weights_with_a_matching_hash(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:200])
-    rewrite(folder, sha256=sha256_file(path))
+    rewrite(folder)
     with pytest.raises(CheckpointError, match="do not fit"):
         load_checkpoint(folder)
 
@@ -83,7 +88,7 @@ def test_nan_weights(folder: Path) -> None:
     state = load_file(path)
     state["cell_embedding.cls"][0, 0, 0] = float("nan")
     save_file(state, path)
-    rewrite(folder, sha256=sha256_file(path))
+    rewrite(folder)
     with pytest.raises(CheckpointError, match="not numbers"):
         load_checkpoint(folder)
 
@@ -92,7 +97,7 @@ def test_nan_weights(folder: Path) -> None:
     "change",
     [
         {"bins": {"kind": "quantile", "n_tokens": 64}},
-        {"targets": ["A"]},
+        {"graph": {"digest": "g", "dim": 5}},
         {"model": None},
         {"model": {"n_heads": "2"}},
         {"bins": {}},
@@ -101,6 +106,18 @@ def test_nan_weights(folder: Path) -> None:
 def test_configuration_that_does_not_fit(folder: Path, change: dict) -> None:
     rewrite(folder, **change)
     with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+
+
+def test_edited_configuration_is_noticed(folder: Path) -> None:
+    rewrite(folder, signed=False, classes=["x", "y", "w"])
+    with pytest.raises(CheckpointError, match="edited"):
+        load_checkpoint(folder)
+
+
+def test_schema_of_the_time_before_the_graph(folder: Path) -> None:
+    rewrite(folder, schema=1)
+    with pytest.raises(CheckpointError, match="before the knowledge graph"):
         load_checkpoint(folder)
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from tests.unit.model.conftest import SMALL, make_batch
+from xpert_core.conditions import DOSE_BIN_EDGES_UM
 from xpert_core.errors import CheckpointError
 from xpert_core.model.config import ModelConfig
+from xpert_core.model.embedding import ConditionEmbedding
 from xpert_core.model.xpert import XPert
 from xpert_core.tokens.batch import Batch
 
@@ -82,18 +84,32 @@ def test_dose_curve_is_smooth_and_open_above_the_last_bin(model: XPert, batch: B
 
 
 @torch.no_grad()
+def test_bins_of_the_paper_are_closed_on_the_left() -> None:
+    embedding = ConditionEmbedding(SMALL.with_(conditions="bins"))
+
+    def token(dose: float, time: float) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = embedding(torch.tensor([dose]), torch.tensor([time]))[0]
+        return tokens[0], tokens[1]
+
+    for i, edge in enumerate(DOSE_BIN_EDGES_UM):
+        assert torch.equal(token(edge - 1e-5, 3)[0], embedding.dose.weight[i])
+        assert torch.equal(token(edge + 1e-6, 3)[0], embedding.dose.weight[i + 1])
+    for hours, i in ((3, 0), (6, 1), (24, 2), (4, 0), (48, 2)):
+        assert torch.equal(token(1.0, hours)[1], embedding.time.weight[i])
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(
     ("switch", "unused"),
     [
         ("use_atoms", "atoms"),
         ("use_molecule", "molecule"),
-        ("use_graph", "targets"),
+        ("use_graph", "graph"),
     ],
 )
 def test_ablation_switches_cut_an_input(switch: str, unused: str, batch: Batch) -> None:
     torch.manual_seed(0)
-    changed = getattr(batch.drugs, unused)
-    changed = changed.clamp(max=1) if unused == "targets" else changed + 1
+    changed = getattr(batch.drugs, unused) + 1
     other = replace(batch, drugs=replace(batch.drugs, **{unused: changed}))
     full, cut = XPert(SMALL).eval(), XPert(SMALL.with_(**{switch: False})).eval()
     assert not torch.equal(full(batch).x_deg, full(other).x_deg)

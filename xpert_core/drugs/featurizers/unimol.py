@@ -22,11 +22,9 @@ from typing import Any
 import numpy as np
 
 from xpert_core.drugs import conformers
-from xpert_core.drugs.conformers import Conformer, ConformerError
-from xpert_core.drugs.featurizers.aimnet2 import NO_STEREO
+from xpert_core.drugs.conformers import Conformer
 from xpert_core.drugs.featurizers.registry import featurizer_digest, register
-from xpert_core.drugs.records import Drug, DrugFeatures
-from xpert_core.drugs.sandbox import LimitError
+from xpert_core.drugs.featurizers.shape import ShapeFeaturizer
 from xpert_core.errors import DrugError
 from xpert_core.files import sha256_file
 
@@ -45,7 +43,7 @@ _import_lock = threading.Lock()
 
 
 @register("unimol")
-class UniMolFeaturizer:
+class UniMolFeaturizer(ShapeFeaturizer):
     """512-d Uni-Mol vectors of the heavy atoms; the molecule token is that of ``[CLS]``.
 
     Parameters
@@ -89,7 +87,7 @@ class UniMolFeaturizer:
         state = _read_state(path)
         self.timeout_s = timeout_s
         self.device = device
-        self._elements = _atomic_numbers(tokens)
+        self.elements = _atomic_numbers(tokens)
         self._model = _network(words, tokens, state, path).to(device)
         settings = {
             "conformer": conformers.SETTINGS,
@@ -98,45 +96,6 @@ class UniMolFeaturizer:
             "dictionary": sha256_file(words),
         }
         self.digest = featurizer_digest(self.name, sha256_file(path), settings)
-
-    def featurize(self, drug: Drug) -> DrugFeatures:
-        """Tokens of one drug.
-
-        Raises
-        ------
-        DrugError
-            When the SMILES cannot be read or has more than 120 heavy atoms.
-        """
-        if not drug.smiles:
-            return self._without_atoms("This drug has no structure (no SMILES is known).")
-        try:
-            conformer = conformers.embed(
-                drug.smiles, elements=self._elements, timeout_s=self.timeout_s
-            )
-        except (ConformerError, LimitError) as error:
-            return self._without_atoms(error.what)
-        molecule, atoms = self._vectors(conformer)
-        symbols = zip(conformer.symbols, conformer.heavy, strict=True)
-        return DrugFeatures(
-            molecule=molecule,
-            atoms=atoms[conformer.heavy],
-            elements=tuple(symbol for symbol, heavy in symbols if heavy),
-            coordinates=conformer.coordinates[conformer.heavy],
-            featurizer=self.name,
-            digest=self.digest,
-            fallback="" if conformer.stereo else NO_STEREO,
-        )
-
-    def _without_atoms(self, reason: str) -> DrugFeatures:
-        return DrugFeatures(
-            molecule=np.zeros(DIM, dtype=np.float32),
-            atoms=np.zeros((0, DIM), dtype=np.float32),
-            elements=(),
-            coordinates=np.zeros((0, 3), dtype=np.float32),
-            featurizer=self.name,
-            digest=self.digest,
-            fallback=f"{reason} Its structure tokens are empty.",
-        )
 
     def _vectors(self, conformer: Conformer) -> tuple[np.ndarray, np.ndarray]:
         """``[CLS]`` vector (512,) and one vector an atom (n, 512), hydrogens included."""
