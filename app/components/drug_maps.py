@@ -31,7 +31,7 @@ SHAPES = [
 ]
 SPACES = {
     "biological": "Knowledge graph",
-    "biological, targets withheld": "Knowledge graph, the drug's own targets withheld",
+    "biological, targets withheld": "Knowledge graph, own targets withheld when embedding",
     "chemical, AIMNet2": "Structure encoder (AIMNet2)",
     "chemical, Morgan": "Fingerprints (Morgan, Tanimoto)",
     "chance": "Chance",
