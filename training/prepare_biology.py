@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from xpert_core.graph.embed import EMBEDDINGS, ENCODER, GraphEmbedder, save_embeddings
-from xpert_core.graph.encoder import load_encoder
-from xpert_core.graph.split import pairs_of, rows_of, without_targets
 
 from training.pretrain_graph import embed_all
 from xpert_core.drugs import Drug
 from xpert_core.files import atomic_path, sha256_file
 from xpert_core.graph.build import load_shipped_graph
+from xpert_core.graph.embed import EMBEDDINGS, ENCODER, GraphEmbedder, save_embeddings
+from xpert_core.graph.encoder import load_encoder
+from xpert_core.graph.split import pairs_of, rows_of, without_targets
 from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.splits import held_out_keys, split_by_drug
 from xpert_core.paths import assets_dir
