@@ -17,11 +17,11 @@ st.set_page_config(
 st.logo(str(STATIC / "logo.png"), size="large", icon_image=str(STATIC / "icon.png"))
 page = st.navigation(
     [
-        st.Page("pages/home.py", title="Home", url_path="home", default=True),
-        st.Page("pages/cohort.py", title="Cohort", url_path="cohort"),
-        st.Page("pages/predict.py", title="Predict", url_path="predict"),
-        st.Page("pages/drugs.py", title="Drugs", url_path="drugs"),
-        st.Page("pages/results.py", title="Results", url_path="results"),
+        st.Page("views/home.py", title="Home", url_path="home", default=True),
+        st.Page("views/cohort.py", title="Cohort", url_path="cohort"),
+        st.Page("views/predict.py", title="Predict", url_path="predict"),
+        st.Page("views/drugs.py", title="Drugs", url_path="drugs"),
+        st.Page("views/results.py", title="Results", url_path="results"),
     ]
 )
 page.run()

@@ -86,7 +86,7 @@ def drug_map(points: pd.DataFrame, space: str, title: str) -> Chart:
                 "mechanism:N",
                 title="Mechanism",
                 scale=alt.Scale(domain=named, range=COLOURS[: len(named)]),
-                legend=alt.Legend(orient="bottom", columns=2, labelLimit=220),
+                legend=alt.Legend(orient="bottom", columns=1, labelLimit=240),
             ),
             shape=alt.Shape(
                 "mechanism:N", scale=alt.Scale(domain=named, range=SHAPES[: len(named)])

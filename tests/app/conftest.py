@@ -30,7 +30,7 @@ def open_page() -> Callable[..., AppTest]:
         page = AppTest.from_file(str(MAIN), default_timeout=120)
         if name != "home":
             page.run()
-            page.switch_page(f"pages/{name}.py")
+            page.switch_page(f"views/{name}.py")
         for key, value in query.items():
             page.query_params[key] = value
         return page.run()

@@ -77,14 +77,14 @@ def list_page() -> None:
     runs = services.store().runs()
     if runs.empty:
         st.info("No result is stored yet. Predictions are stored here by themselves.")
-        st.page_link("pages/predict.py", label="Make a prediction", icon=":material/arrow_forward:")
+        st.page_link("views/predict.py", label="Make a prediction", icon=":material/arrow_forward:")
         return
     choose(runs)
 
 
 def result_page(run_id: str) -> None:
     """One result, at its own address."""
-    st.page_link("pages/results.py", label="All stored results", icon=":material/arrow_back:")
+    st.page_link("views/results.py", label="All stored results", icon=":material/arrow_back:")
     prediction = stored_result(run_id)
     st.caption(f"Address of this result: ?{keys.RUN}={plain(run_id)}")
     result_view(prediction, run_id)

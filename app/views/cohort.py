@@ -103,7 +103,7 @@ def keep_or_drop(upload: Upload) -> None:
             with st.spinner("Storing the cohort"):
                 keep_cohort(profiles)
             forget_upload()
-            st.switch_page("pages/predict.py")
+            st.switch_page("views/predict.py")
     right.button("Discard this file", on_click=forget_upload, key="discard-upload", width="stretch")
 
 
@@ -147,7 +147,7 @@ def stored_cohorts(cohorts: pd.DataFrame) -> None:
     left, right, _ = st.columns([2, 2, 3])
     if left.button("Use this cohort", key="open-cohort", width="stretch"):
         st.session_state[keys.COHORT_ID] = chosen
-        st.switch_page("pages/predict.py")
+        st.switch_page("views/predict.py")
     if right.button("Delete this cohort", key="delete-cohort", width="stretch"):
         confirm_deletion(chosen, labels[chosen])
 
@@ -169,6 +169,6 @@ with guarded():
     table = services.store().cohorts()
     if table.empty:
         st.info("No cohort is stored yet. Upload a file above, or load the example on Home.")
-        st.page_link("pages/home.py", label="Go to Home", icon=":material/arrow_forward:")
+        st.page_link("views/home.py", label="Go to Home", icon=":material/arrow_forward:")
     else:
         stored_cohorts(table)

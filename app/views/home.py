@@ -24,7 +24,7 @@ def load_example() -> None:
         choose_drugs([library.resolve(name) for name in EXAMPLE_DRUGS])
     st.session_state[keys.DOSES] = "1 uM"
     st.session_state[keys.TIMES] = "24 h"
-    st.switch_page("pages/predict.py")
+    st.switch_page("views/predict.py")
 
 
 def introduction() -> None:
@@ -57,7 +57,7 @@ def steps() -> None:
     for column, (page, title, text) in zip(st.columns(3, border=True), texts, strict=True):
         column.markdown(f"**{title}**\n\n{text}")
         column.page_link(
-            f"pages/{page}.py", label=f"Open {title[3:]}", icon=":material/arrow_forward:"
+            f"views/{page}.py", label=f"Open {title[3:]}", icon=":material/arrow_forward:"
         )
 
 

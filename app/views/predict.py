@@ -35,8 +35,8 @@ def choose_cohort() -> str | None:
     if not labels:
         st.info("No cohort is stored yet. Upload one first, or load the example on Home.")
         left, right, _ = st.columns([1, 1, 4])
-        left.page_link("pages/cohort.py", label="Upload a cohort", icon=":material/arrow_forward:")
-        right.page_link("pages/home.py", label="Load the example", icon=":material/arrow_forward:")
+        left.page_link("views/cohort.py", label="Upload a cohort", icon=":material/arrow_forward:")
+        right.page_link("views/home.py", label="Load the example", icon=":material/arrow_forward:")
         return None
     if st.session_state.get(keys.COHORT_ID) not in labels:
         close_cohort()
@@ -170,7 +170,7 @@ def outcome(cohort_id: str) -> None:
         st.subheader("Result of the last prediction")
         st.markdown(f"{asked_for(prediction)} It is stored on this machine.")
         st.page_link(
-            "pages/results.py",
+            "views/results.py",
             label="Open it at its own address",
             icon=":material/link:",
             query_params={keys.RUN: run_id},
