@@ -27,7 +27,9 @@ def cut(data: TrainingData, rows: np.ndarray) -> TrainingData:
     spans = [slice(*data.atom_offsets[i : i + 2]) for i in drugs]
     per_row = ("dose_um", "time_h", "readout", "x_deg", "has_x_pert")
     per_drug = ("fingerprint", "molecule", "has_molecule")
-    names = ("drug_keys", "drug_names", "drug_aliases", "drug_moa", "drug_targets")
+    names = (
+        "drug_keys", "drug_names", "drug_smiles", "drug_aliases", "drug_moa", "drug_targets",
+    )  # fmt: skip
     changed: dict[str, Any] = {name: getattr(data, name)[rows] for name in per_row}
     changed |= {name: getattr(data, name)[drugs] for name in per_drug}
     changed |= {name: tuple(getattr(data, name)[i] for i in drugs) for name in names}

@@ -222,6 +222,7 @@ def features(
         "atoms": np.concatenate(atoms).astype(np.float32),
         "atom_offsets": np.cumsum([0, *map(len, atoms)]).astype(np.int64),
         "drug_names": tuple(names),
+        "drug_smiles": tuple(d.smiles if (d := drugs[key][0]) else "" for key in keys),
         "drug_moa": tuple(moas),
         "drug_targets": tuple(targets),
     }

@@ -41,6 +41,7 @@ _LISTS = (
     "cells",
     "drug_keys",
     "drug_names",
+    "drug_smiles",
     "drug_aliases",
     "drug_moa",
     "drug_targets",
@@ -74,6 +75,8 @@ class TrainingData:
     cells, drug_keys, drug_names, drug_moa, drug_targets, panel_symbols : tuple of str
         Names; `drug_keys` are InChIKey connectivity blocks where the structure is known, else an
         identifier with a colon. `drug_moa` and `drug_targets` are ``|``-joined.
+    drug_smiles : tuple of str
+        Standardised structure; "" where none is known.
     drug_aliases : tuple of str
         Every name (letters and digits, lower case) and identifier that the sources give a drug,
         ``|``-joined: two drugs that share one may be the same.
@@ -99,6 +102,7 @@ class TrainingData:
     cells: tuple[str, ...]
     drug_keys: tuple[str, ...]
     drug_names: tuple[str, ...]
+    drug_smiles: tuple[str, ...]
     drug_aliases: tuple[str, ...]
     drug_moa: tuple[str, ...]
     drug_targets: tuple[str, ...]
