@@ -30,15 +30,11 @@ from xpert_core.drugs.search import plain
 from xpert_core.drugs.standardise import parent_structure
 from xpert_core.errors import DrugError
 from xpert_core.files import atomic_path, sha256_file, write_bytes_atomic
+from xpert_core.graph.tables import OPEN_LICENCES
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "drugs"
-OPEN_LICENCES = (
-    "LINCS open release (citation required)",
-    "CC BY 3.0",
-    "CC BY 4.0",
-    "CC BY-SA 3.0",
-    "CC BY-SA 4.0",
-)
+# Rows written by hand ("facts") are added from agents_without_structure.csv.
+LIBRARY_LICENCES = tuple(licence for licence in OPEN_LICENCES if licence != "facts")
 OPEN_ORIGINS = ("L1000", "DrugCentral")
 OPEN_MOA_SOURCE = "signatureSearch/lincs_pert_info2"
 CLOSED_SMILES_SOURCE = "CIGER"
@@ -133,7 +129,7 @@ def add_annotation(
     compounds: pd.DataFrame, dti: pd.DataFrame, lincs: pd.DataFrame, closed_smiles: Iterable[str]
 ) -> pd.DataFrame:
     """Add targets, mechanisms and the sources of both, shared among one connectivity."""
-    rows = dti[(dti["tier"] == "mechanism") & dti["licence"].isin(OPEN_LICENCES)]
+    rows = dti[(dti["tier"] == "mechanism") & dti["licence"].isin(LIBRARY_LICENCES)]
     rows = rows[~(rows["inferred_by_structure"] & rows["drug_id"].isin(set(closed_smiles)))]
     lincs = lincs[(lincs["source"] == OPEN_MOA_SOURCE) & lincs["moa"].fillna("").ne("")]
     labels = lincs.assign(moa=lincs["moa"].str.split(";")).explode("moa")

@@ -45,7 +45,13 @@ from xpert_core.graph.encoder import (
     sizes_of,
 )
 from xpert_core.graph.links import evaluate_links
-from xpert_core.graph.pretrain import Epoch, PretrainConfig, Pretrained, pretrain
+from xpert_core.graph.pretrain import (
+    Epoch,
+    PretrainConfig,
+    Pretrained,
+    Pretraining,
+    pretrain,
+)
 from xpert_core.graph.similarity import tanimoto_to
 from xpert_core.graph.split import PairSet
 from xpert_core.graph.tables import read_arrays, read_table
@@ -75,29 +81,60 @@ def labelled(data: HeteroData) -> tuple[torch.Tensor, list[frozenset[str]]]:
     return torch.tensor(rows), [frozenset(moa[data["drug"].key[row]]) for row in rows]
 
 
-def mechanisms(
-    encoder: GraphEncoder, data: HeteroData, pairs: PairSet, drugs: torch.Tensor
-) -> dict[str, Any]:
-    """Agreement in mechanism of the ten nearest drugs, in each space and as differences."""
-    rows, labels = labelled(data)
+def chemical_spaces(data: HeteroData, rows: torch.Tensor) -> dict[str, np.ndarray]:
+    """Similarity of some drugs by structure alone."""
     x = data["drug"].x[rows]
     standard = ((x - x.mean(0)) / x.std(0).clamp(min=1e-6)).numpy()
     keys, packed = shipped_fingerprints()
     row_of = {key: row for row, key in enumerate(keys)}
     packed = packed[[row_of[data["drug"].key[row]] for row in rows.tolist()]]
-    spaces = {
-        "biological": cosine_matrix(drugs[rows].numpy()),
-        "biological, targets withheld": cold_similarity(encoder, data, pairs, rows),
+    return {
         "chemical, AIMNet2": cosine_matrix(standard),
         "chemical, Morgan": np.stack([tanimoto_to(packed, row) for row in packed]),
     }
-    found = {name: asdict(agreement(space, labels)) for name, space in spaces.items()}
-    for name in list(spaces)[:2]:
-        for other in list(spaces)[2:]:
-            difference = agreement(spaces[name], labels, minus=spaces[other])
-            found[f"{name} minus {other}"] = asdict(difference)
+
+
+def mechanisms(data: HeteroData, done: Pretrained, untrained: GraphEncoder) -> dict[str, Any]:
+    """Agreement in mechanism of the ten nearest drugs, in each space and as differences.
+
+    The untrained encoder is the null: what the edges and features give without any training.
+    ``held-out drugs`` judges only the neighbours of drugs whose targets the encoder never saw.
+    """
+    rows, labels = labelled(data)
+    pairs = done.split.known
+    spaces = {}
+    for name, encoder in (("biological", done.encoder), ("untrained", untrained)):
+        spaces[name] = cosine_matrix(embed_all(encoder, data, pairs)["drug"][rows].numpy())
+        spaces[f"{name}, targets withheld"] = cold_similarity(encoder, data, pairs, rows)
+    spaces |= chemical_spaces(data, rows)
+    found = compare(spaces, labels)
     random = np.random.default_rng(0).random((len(rows), len(rows)))
     found["chance"] = asdict(agreement(random, labels))
+    masked = set(done.split.masked)
+    queries = np.array([data["drug"].key[row] in masked for row in rows.tolist()])
+    if queries.any():
+        # Without target edges, withheld or not is the same.
+        cold = {name: space for name, space in spaces.items() if "withheld" not in name}
+        found["held-out drugs"] = compare({**cold, "chance": random}, labels, queries)
+    return found
+
+
+def compare(
+    spaces: dict[str, np.ndarray],
+    labels: list[frozenset[str]],
+    queries: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Agreement in every space, and of the biological ones above the others."""
+    found: dict[str, Any] = {
+        name: asdict(agreement(space, labels, queries=queries)) for name, space in spaces.items()
+    }
+    biological = [name for name in spaces if name.startswith("biological")]
+    for name in biological:
+        kind = name.removeprefix("biological")
+        for other in spaces:
+            if other.startswith("chemical") or other == f"untrained{kind}":
+                difference = agreement(spaces[name], labels, minus=spaces[other], queries=queries)
+                found[f"{name} minus {other}"] = asdict(difference)
     return found
 
 
@@ -131,13 +168,26 @@ def nearest(data: HeteroData, drugs: torch.Tensor, names: Sequence[str]) -> dict
     return found
 
 
+def judge(encoder: GraphEncoder, data: HeteroData, done: Pretrained, seed: int) -> dict[str, Any]:
+    """Held-out links, and drugs embedded as new."""
+    known = done.split.known
+    links = evaluate_links(embed_all(encoder, data, done.split.train), done.split, seed=seed)
+    return {
+        "links": [asdict(score) for score in links],
+        "inductive": inductive(encoder, data, known, embed_all(encoder, data, known), seed),
+    }
+
+
 def report(
     data: HeteroData, done: Pretrained, config: PretrainConfig, seconds: float
 ) -> dict[str, Any]:
-    """All numbers of a run."""
-    known, encoder = done.split.known, done.encoder
-    links = evaluate_links(embed_all(encoder, data, done.split.train), done.split, seed=config.seed)
-    embedded = embed_all(encoder, data, known)
+    """All numbers of a run, each beside what the same network gives untrained."""
+    untrained = Pretraining(data, config, done.split.masked).result().encoder
+    judged = {
+        name: judge(encoder, data, done, config.seed)
+        for name, encoder in (("trained", done.encoder), ("untrained", untrained))
+    }
+    embedded = embed_all(done.encoder, data, done.split.known)
     return {
         "config": asdict(config),
         "graph": data.statistics,
@@ -146,9 +196,9 @@ def report(
         "best_epoch": done.best_epoch,
         "seconds": round(seconds, 1),
         "valid": {e.number: e.valid for e in done.history if e.valid},
-        "links": [asdict(score) for score in links],
-        "mechanism": mechanisms(encoder, data, known, embedded["drug"]),
-        "inductive": inductive(encoder, data, known, embedded, config.seed),
+        **judged["trained"],
+        "untrained": judged["untrained"],
+        "mechanism": mechanisms(data, done, untrained),
         "nearest": nearest(data, embedded["drug"], NAMED),
     }
 
@@ -203,9 +253,16 @@ def main() -> None:
 def print_report(found: dict[str, Any]) -> None:
     """The numbers as tables."""
     print(f"{found['epochs']} epochs, best {found['best_epoch']}, {found['seconds']} s")
-    print(pd.DataFrame(found["links"]).round(4).to_string(index=False))
-    print(pd.DataFrame(found["mechanism"]).T.round(3).to_string())
-    print(pd.DataFrame(found["inductive"]).T.round(3).to_string())
+    mechanism = dict(found["mechanism"])
+    held_out = mechanism.pop("held-out drugs", {})
+    for name, part in (("trained", found), ("untrained", found["untrained"])):
+        print(name)
+        print(pd.DataFrame(part["links"]).round(4).to_string(index=False))
+        print(pd.DataFrame(part["inductive"]).T.round(3).to_string())
+    print(pd.DataFrame(mechanism).T.round(3).to_string())
+    if held_out:
+        print("drugs whose targets the encoder never saw")
+        print(pd.DataFrame(held_out).T.round(3).to_string())
     for name, others in found["nearest"].items():
         print(f"{name}: {', '.join(others)}")
 

@@ -25,10 +25,12 @@ def method_sentence(prediction: Prediction) -> str:
     doses = ", ".join(format_dose(dose) for dose in sorted(set(rows["dose_um"])))
     times = ", ".join(f"{time:g} h" for time in sorted(set(rows["time_h"])))
     genes = about["genes"]
+    graph = about.get("graph_digest", "")
+    biology = f"; drugs placed in a knowledge graph by encoder {graph[:12]}" if graph else ""
     return (
         f"Changes in gene expression were predicted with XPert {about['versions']['xpert']} "
         f"(model {about['model_name']}, checkpoint {about['model_digest'][:12]}; drug structures "
-        f"encoded by {about['featurizer']}, {about['featurizer_digest'][:12]}) for "
+        f"encoded by {about['featurizer']}, {about['featurizer_digest'][:12]}{biology}) for "
         f"{count(rows['sample_id'].nunique(), 'pretreatment profile')} of {about['cohort']} "
         f"(SHA-256 {about['input_sha256'][:12]}; values read as {about['scale']}, transform "
         f"{about['scale_transform']}; {genes['found']} of {genes['panel_size']} landmark genes "

@@ -22,9 +22,14 @@ def look_up(page: AppTest, drug: str) -> AppTest:
 def test_empty_page_shows_the_maps_and_their_agreement(open_page: Callable[..., AppTest]) -> None:
     page = open_page("drugs")
     assert not page.exception and not page.error
-    agreement = page.dataframe[-1].value
-    assert agreement["Space"].iloc[0] == "Knowledge graph"
-    assert agreement["Agreement"].between(0, 1).all()
+    every, unseen = (frame.value.set_index("Space")["Agreement"] for frame in page.dataframe[-2:])
+    for table in (every, unseen):
+        assert table.index[0] == "Knowledge graph"
+        assert table.between(0, 1).all()
+        # The null stands beside the score.
+        assert table["Knowledge graph"] > table["Knowledge graph, untrained encoder"]
+        assert table["Chance"] == table.min()
+    assert every["Knowledge graph"] > unseen["Knowledge graph"]
 
 
 def test_library_drug(open_page: Callable[..., AppTest]) -> None:

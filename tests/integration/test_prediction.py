@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.cohorts.records import Profiles
 from xpert_core.drugs import Drug, DrugLibrary, standardise
+from xpert_core.drugs.featurizers import create
 from xpert_core.errors import (
     CheckpointError,
     CohortError,
@@ -22,7 +24,8 @@ from xpert_core.errors import (
     UnknownDrugError,
     XPertError,
 )
-from xpert_core.model.checkpoint import load_checkpoint
+from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
+from xpert_core.model.xpert import XPert
 from xpert_core.prediction import Predictor, load_prediction
 from xpert_core.prediction.models import model_folder, shipped_models
 
@@ -186,6 +189,47 @@ def test_graph_of_another_encoder_is_refused(predictor: Predictor) -> None:
     meta = replace(checkpoint.meta, graph={**checkpoint.meta.graph, "digest": "0" * 64})
     with pytest.raises(CheckpointError, match="knowledge graph"):
         Predictor(replace(checkpoint, meta=meta))
+
+
+def untrained(**changes: object) -> Checkpoint:
+    """The shipped checkpoint's sizes with other settings and untrained weights."""
+    shipped = load_checkpoint(model_folder(None))
+    torch.manual_seed(0)
+    model = XPert(shipped.model.config.with_(**changes)).eval()
+    return replace(shipped, model=model)
+
+
+def test_model_without_a_graph_token_places_no_drug(profiles: Profiles) -> None:
+    checkpoint = untrained(use_graph=False, graph_dim=0)
+    checkpoint = replace(checkpoint, meta=replace(checkpoint.meta, graph={}))
+    plain = Predictor(checkpoint)
+    assert plain.graph is None
+    result = plain.predict(profiles, DRUGS, ["1 uM"], ["24 h"], samples=first(profiles, 1))
+    assert np.abs(result.x_deg[0] - result.x_deg[1]).max() > 0
+    assert result.provenance["graph_digest"] == "" and result.provenance["placed_by"] == {}
+    agent = Drug(name="antibody", smiles="", inchikey="", targets=("EGFR",))
+    noted = plain.predict(profiles, [agent], ["1 uM"], ["24 h"], samples=first(profiles, 1))
+    assert "unknown drug" in noted.rows["drug_fallback"].iloc[0]
+
+
+def test_graph_keeps_its_own_featurizer_when_the_model_has_another(
+    predictor: Predictor, profiles: Profiles
+) -> None:
+    """A model on fingerprints still places new drugs by the molecule token the graph knows."""
+    checkpoint = untrained(feature_dim=create("morgan").dim, use_atoms=False)
+    morgan = create("morgan")
+    facts = {"name": "morgan", "digest": morgan.digest, "dim": morgan.dim}
+    other = Predictor(replace(checkpoint, meta=replace(checkpoint.meta, featurizer=facts)))
+    new = standardise("CCOc1cc2ncnc(Nc3ccc(F)c(Cl)c3)c2cc1OCCCN1CCOCC1", name="new one")
+    request = (profiles, [new], ["1 uM"], ["24 h"])
+    placed = [
+        p.predict(*request, samples=first(profiles, 1)).provenance for p in (other, predictor)
+    ]
+    assert placed[0]["featurizer"] == "morgan" and placed[1]["featurizer"] == "aimnet2"
+    assert placed[0]["placed_by"] == placed[1]["placed_by"]
+    own, same = (p.place(new) for p in (other, predictor))
+    assert own is not None and same is not None
+    np.testing.assert_allclose(own.vector, same.vector, atol=1e-5)
 
 
 def test_metal_complex_is_named_not_silent(predictor: Predictor, profiles: Profiles) -> None:

@@ -53,7 +53,10 @@ def cosine_matrix(vectors: np.ndarray) -> np.ndarray:
 
 
 def by_class(
-    similarity: np.ndarray, labels: Sequence[frozenset[str]], k: int = NEIGHBOURS
+    similarity: np.ndarray,
+    labels: Sequence[frozenset[str]],
+    k: int = NEIGHBOURS,
+    queries: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Agreement of every mechanism.
 
@@ -65,12 +68,14 @@ def by_class(
         Mechanisms of each drug, at least one.
     k : int
         Nearest drugs looked at.
+    queries : ndarray of bool, shape (N,), optional
+        Drugs whose neighbours are judged; all drugs can be neighbours. Default: every drug.
 
     Returns
     -------
     dict of str to float
-        Of mechanisms with at least `SMALLEST_CLASS` drugs: the mean over its drugs of the share
-        of nearest drugs that have any mechanism in common with the drug.
+        Of mechanisms with at least `SMALLEST_CLASS` drugs, one of them a query: the mean over its
+        queries of the share of nearest drugs that have any mechanism in common with the drug.
     """
     names = sorted(set().union(*labels))
     column = {name: i for i, name in enumerate(names)}
@@ -81,8 +86,13 @@ def by_class(
     np.fill_diagonal(closeness, -np.inf)
     nearest = np.argsort(-closeness, axis=1, kind="stable")[:, :k]
     share = (has[nearest] & has[:, None]).any(axis=2).mean(axis=1)
-    members = {name: has[:, column[name]] for name in names}
-    return {n: float(share[m].mean()) for n, m in members.items() if m.sum() >= SMALLEST_CLASS}
+    asked = np.ones(len(labels), dtype=bool) if queries is None else queries
+    found = {}
+    for name in names:
+        members = has[:, column[name]]
+        if members.sum() >= SMALLEST_CLASS and (members & asked).any():
+            found[name] = float(share[members & asked].mean())
+    return found
 
 
 def agreement(
@@ -90,6 +100,7 @@ def agreement(
     labels: Sequence[frozenset[str]],
     *,
     minus: np.ndarray | None = None,
+    queries: np.ndarray | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Agreement:
@@ -101,16 +112,20 @@ def agreement(
     labels : sequence of frozenset of str, length N
     minus : ndarray, shape (N, N), optional
         Another space: the result is then the difference to it, mechanism by mechanism.
+    queries : ndarray of bool, shape (N,), optional
+        Drugs whose neighbours are judged; default: every drug.
     resamples, seed : int
         Of the bootstrap over mechanisms.
     """
-    found = by_class(similarity, labels)
+    found = by_class(similarity, labels, queries=queries)
     values = np.array(list(found.values()))
     if minus is not None:
-        values = values - np.array(list(by_class(minus, labels).values()))
+        values = values - np.array(list(by_class(minus, labels, queries=queries).values()))
     draws = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    drugs = sum(any(name in found for name in own) for own in labels)
+    asked = np.ones(len(labels), dtype=bool) if queries is None else queries
+    judged = [own for own, query in zip(labels, asked, strict=True) if query]
+    drugs = sum(any(name in found for name in own) for own in judged)
     return Agreement(float(values.mean()), float(low), float(high), len(values), drugs)
 
 

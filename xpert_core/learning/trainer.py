@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -113,14 +114,21 @@ def _biology(config: TrainConfig, base: Path, data: TrainingData, split: Split) 
 
 def _network_vectors(path: Path, entrez_id: list[int]) -> np.ndarray:
     """PPI vectors, refused unless they stand in the gene order of the data."""
-    with np.load(path, allow_pickle=False) as stream:
-        if stream["entrez_id"].tolist() != entrez_id:
-            raise DataError(
-                "The network vectors are not in the gene order of the training data.",
-                where=path.name,
-                fix="Write them again with training/prepare_ppi.py.",
-            )
-        return stream["embedding"]
+    fix = "Write them again with training/prepare_ppi.py."
+    try:
+        with np.load(path, allow_pickle=False) as stream:
+            genes, vectors = stream["entrez_id"].tolist(), stream["embedding"]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise DataError(
+            "The network vectors cannot be read.", where=f"{path.name}: {error}", fix=fix
+        ) from error
+    if genes != entrez_id:
+        raise DataError(
+            "The network vectors are not in the gene order of the training data.",
+            where=path.name,
+            fix=fix,
+        )
+    return vectors
 
 
 def train(

@@ -48,6 +48,18 @@ def test_small_mechanisms_are_left_out_and_any_shared_mechanism_counts() -> None
     assert by_class(np.ones((12, 12)), labels, k=5) == {"a": 1}
 
 
+def test_only_queries_are_judged_and_all_drugs_can_be_neighbours() -> None:
+    points = np.array([[1.0, 0.1 * i] for i in range(6)] + [[-1.0, 0.1 * i] for i in range(6)])
+    space = cosine_matrix(points)
+    labels = [*CLUSTERS[:5], frozenset({"b"}), *CLUSTERS[6:]]  # one "b" stands among the "a"
+    queries = np.zeros(12, dtype=bool)
+    queries[[0, 6]] = True
+    assert by_class(space, labels, k=5, queries=queries) == {"a": 0.8, "b": 1}
+    queries[6] = False
+    assert by_class(space, labels, k=5, queries=queries) == {"a": 0.8}
+    assert agreement(space, labels, queries=queries).drugs == 1
+
+
 def test_the_interval_holds_the_mean_and_a_space_minus_itself_is_zero() -> None:
     rng = np.random.default_rng(0)
     labels = [frozenset({f"m{i % 8}"}) for i in range(80)]

@@ -141,6 +141,15 @@ def test_vectors_that_saw_held_out_targets_are_refused(tmp_path: Path) -> None:
         train(write(tmp_path, graph=graph), tmp_path / "out")
 
 
+def test_damaged_network_vectors_are_named(tmp_path: Path) -> None:
+    for content in (None, b"", b"PK nothing"):
+        if content is not None:
+            (tmp_path / "ppi.npz").write_bytes(content)
+        with pytest.raises(DataError, match="network vectors cannot be read") as caught:
+            train(write(tmp_path, ppi=str(tmp_path / "ppi.npz")), tmp_path / "out")
+        assert "prepare_ppi" in caught.value.fix
+
+
 def test_diverged_loss_is_named_and_leaves_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a number") as caught:
         train(write(tmp_path, lr=1e30, clip_norm=0.0, warmup_epochs=0), tmp_path / "out")
