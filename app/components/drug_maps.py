@@ -89,7 +89,7 @@ def drug_map(points: pd.DataFrame, space: str, title: str) -> Chart:
                 "mechanism:N",
                 title="Mechanism",
                 scale=alt.Scale(domain=named, range=COLOURS[: len(named)]),
-                legend=alt.Legend(orient="bottom", columns=1, labelLimit=240),
+                legend=alt.Legend(orient="bottom", columns=2, labelLimit=190, title=None),
             ),
             shape=alt.Shape(
                 "mechanism:N", scale=alt.Scale(domain=named, range=SHAPES[: len(named)])
@@ -104,7 +104,7 @@ def drug_map(points: pd.DataFrame, space: str, title: str) -> Chart:
         "in colours and shapes. The table below holds how well mechanisms agree."
     )
     return alt.layer(grey, coloured, ring, label).properties(
-        title=alt.Title(title, anchor="start"), description=description, height=420
+        title=alt.Title(title, anchor="start"), description=description, height=480
     )
 
 

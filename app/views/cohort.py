@@ -26,8 +26,8 @@ from xpert_core.cohorts.pseudonyms import pseudonymised
 from xpert_core.cohorts.records import Profiles
 
 TEMPLATES = {
-    "pretreatment": "Template: before treatment",
-    "paired": "Template: before and after",
+    "pretreatment": "Before treatment",
+    "paired": "Before and after",
 }
 
 

@@ -10,6 +10,7 @@ from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.result_view import result_view
 from app.components.text import local_time, plain, without_formulas
+from xpert_core.conditions import format_dose
 from xpert_core.prediction import Prediction
 
 
@@ -39,20 +40,28 @@ def confirm_deletion(run_id: str, label: str) -> None:
     confirm_in_dialog(words, "confirm-delete-run", delete_run, run_id)
 
 
+def conditions(run: pd.Series) -> str:
+    """Doses and times of a result: ``"1 uM, 6 h to 24 h"``."""
+    doses = {format_dose(run[f"dose_um_{end}"]): None for end in ("min", "max")}
+    times = {f"{run[f'time_h_{end}']:g} h": None for end in ("min", "max")}
+    return f"{' to '.join(doses)}, {' to '.join(times)}"
+
+
 def choose(runs: pd.DataFrame) -> None:
     """Table of what is stored, with open and delete."""
     table = runs.reset_index(names="address")
     table["stored"] = table["created_at"].map(local_time)
+    table["conditions"] = table.apply(conditions, axis=1)
+    columns = ["stored", "cohort", "drugs", "conditions", "n_patients", "n_rows", "model"]
     st.dataframe(
-        without_formulas(
-            table[["stored", "cohort", "drugs", "n_patients", "n_rows", "model", "address"]]
-        ),
+        without_formulas(table[[*columns, "address"]]),
         hide_index=True,
-        alt="Stored results with date, cohort, drugs, model, number of predictions and address",
+        alt="Stored results with date, cohort, drugs, conditions, model, size and address",
         column_config={
             "stored": st.column_config.TextColumn("Stored"),
             "cohort": st.column_config.TextColumn("Cohort", width="medium"),
             "drugs": st.column_config.TextColumn("Drugs", width="medium"),
+            "conditions": st.column_config.TextColumn("Doses and times"),
             "n_patients": st.column_config.NumberColumn("Patients"),
             "n_rows": st.column_config.NumberColumn("Predictions"),
             "model": st.column_config.TextColumn("Model"),
@@ -60,7 +69,9 @@ def choose(runs: pd.DataFrame) -> None:
         },
     )
     labels = {
-        str(row["address"]): f"{row['title']} ({row['stored']}, {row['address']})"
+        str(
+            row["address"]
+        ): f"{row['title']}, {row['conditions']} ({row['stored']}, {row['address']})"
         for _, row in table.iterrows()
     }
     chosen = st.selectbox("Result", list(labels), format_func=labels.__getitem__, key="stored-run")

@@ -27,8 +27,8 @@ def test_empty_page_offers_the_example(open_page: Callable[..., AppTest]) -> Non
     assert not page.exception and not page.error
     assert "No cohort is stored yet" in texts(page.info)
     assert [button.label for button in page.download_button][:2] == [
-        "Template: before treatment",
-        "Template: before and after",
+        "Before treatment",
+        "Before and after",
     ]
 
 

@@ -202,6 +202,7 @@ def test_a_result_reopens_by_its_address_and_is_deleted(
     run_id = str(Store().runs().index[0])
     listed = open_page("results")
     assert listed.dataframe[0].value["address"].tolist() == [run_id]
+    assert listed.dataframe[0].value["conditions"].tolist() == ["1 uM, 24 h"]
     page = open_page("results", run=run_id)
     assert not page.exception and not page.error
     assert {metric.label: metric.value for metric in page.metric}["Predictions"] == "1"

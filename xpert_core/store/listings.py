@@ -65,6 +65,14 @@ def runs(owner: str | None, cohort_id: str | None) -> Select[Any]:
         .where(PredictionRow.run_id == RunRow.id)
         .scalar_subquery()
     )
+    ranges = [
+        select(function(column))
+        .where(PredictionRow.run_id == RunRow.id)
+        .scalar_subquery()
+        .label(f"{column.name}_{end}")
+        for column in (PredictionRow.__table__.c.dose_um, PredictionRow.__table__.c.time_h)
+        for end, function in (("min", func.min), ("max", func.max))
+    ]
     query = (
         select(
             RunRow.id,
@@ -79,6 +87,7 @@ def runs(owner: str | None, cohort_id: str | None) -> Select[Any]:
             RunRow.n_rows,
             n_patients.label("n_patients"),
             RunRow.n_genes,
+            *ranges,
         )
         .outerjoin(CohortRow, RunRow.cohort_id == CohortRow.id)
         .outerjoin(ModelRow, RunRow.model_id == ModelRow.id)

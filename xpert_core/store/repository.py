@@ -252,7 +252,8 @@ class Store:
         DataFrame
             Index ``id``; columns ``title``, ``owner``, ``status``, ``created_at`` (UTC),
             ``cohort_id``, ``cohort``, ``model``, ``drugs`` (names, joined by commas), ``n_rows``,
-            ``n_patients``, ``n_genes``.
+            ``n_patients``, ``n_genes``, and the range of conditions: ``dose_um_min``,
+            ``dose_um_max`` (uM), ``time_h_min``, ``time_h_max`` (h).
         """
         return self._listed(listings.runs(owner, cohort_id))
 

@@ -71,6 +71,9 @@ def test_the_list_shows_what_was_stored(store: Store) -> None:
         120,
     )
     assert sorted(row["drugs"].split(", ")) == ["trametinib", "vemurafenib"]
+    stored = melanoma_prediction().rows
+    for name in ("dose_um", "time_h"):
+        assert row[f"{name}_min"] == stored[name].min() and row[f"{name}_max"] == stored[name].max()
     assert listed.loc[second, "drugs"] == "trametinib"
     assert list(store.runs(owner="clinic b").index) == [second]
     assert list(store.runs(cohort_id=cohort_id).index) == [first]
