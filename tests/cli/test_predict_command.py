@@ -14,6 +14,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from processes import hear_ctrl_c
 from typer.testing import CliRunner
 
 from xpert_core.cli.application import application
@@ -233,6 +234,7 @@ def test_ctrl_c_stops_without_a_half_file(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     time.sleep(6)
     assert process.poll() is None, "4,080 predictions took less than the time to interrupt them"

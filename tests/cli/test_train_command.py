@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import hear_ctrl_c
 from typer.testing import CliRunner
 
 from xpert_core.cli.application import application
@@ -78,6 +79,7 @@ def test_ctrl_c_stops_after_a_whole_epoch_and_says_how_to_go_on(tmp_path: Path) 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     assert process.stderr is not None
     seen = ""

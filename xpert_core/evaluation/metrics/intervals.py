@@ -1,4 +1,4 @@
-"""Scores of x_deg per row, and intervals that resample the unit of the claim."""
+"""Intervals that resample the unit of the claim: the drug, the cell line, the patient."""
 
 from __future__ import annotations
 
@@ -27,25 +27,6 @@ class Score:
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def pearson_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each row (paper, equation 21, per sample over genes).
-
-    Parameters
-    ----------
-    a, b : ndarray, shape (N, G)
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        0 where either row is constant: a constant prediction orders nothing.
-    """
-    a = a - a.mean(axis=1, keepdims=True, dtype=np.float64)
-    b = b - b.mean(axis=1, keepdims=True, dtype=np.float64)
-    norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    product = (a * b).sum(axis=1)
-    return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
 
 
 def bootstrap_mean(

@@ -1,0 +1,24 @@
+"""Scores of predicted profiles: one registry, per-row values, and intervals over drugs or cells."""
+
+from xpert_core.evaluation.metrics.intervals import Score, bootstrap_mean
+from xpert_core.evaluation.metrics.registry import (
+    METRICS,
+    Context,
+    Metric,
+    MetricValues,
+    evaluate,
+)
+from xpert_core.evaluation.metrics.rows import pearson_rows
+from xpert_core.evaluation.metrics.sets import noise_ceiling
+
+__all__ = [
+    "METRICS",
+    "Context",
+    "Metric",
+    "MetricValues",
+    "Score",
+    "bootstrap_mean",
+    "evaluate",
+    "noise_ceiling",
+    "pearson_rows",
+]
