@@ -1,89 +1,150 @@
-"""Simple baselines a network has to beat: the mean of the cell line, and ridge."""
+"""Simple baselines a network has to beat: means, and ridge."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
-from sklearn.linear_model import Ridge
 
+from xpert_core.baselines.registry import BaselineInfo, register
+from xpert_core.evaluation.metrics import pearson_rows
 from xpert_core.tokens.dataset import TrainingData
 
+PENALTIES = (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5)
 
-class Baseline(Protocol):
-    """A model of x_deg that is fitted on rows of `TrainingData`."""
 
-    name: str
+@register(BaselineInfo("control", "control copy (no change)"))
+class ControlCopy:
+    """x_deg of zero: the profile after treatment is the control."""
 
-    def fit(self, data: TrainingData, rows: np.ndarray) -> None:
-        """Fit on the given rows."""
-        ...
+    def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
+        """Nothing to fit."""
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
-        """x_deg of the given rows, shape (len(rows), G)."""
-        ...
+        """Zeros."""
+        return np.zeros((len(rows), data.x_deg.shape[1]), dtype=np.float32)
 
 
-class MeanOfCell:
+class _GroupMean(ABC):
+    """Mean change of the training rows of one group and read-out; else of the read-out."""
+
+    def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
+        """Average the training rows."""
+        self._all: dict[int, np.ndarray] = {}
+        self._mean: dict[tuple[int, int], np.ndarray] = {}
+        for readout in np.unique(data.readout[train]):
+            own = train[data.readout[train] == readout]
+            self._all[readout] = data.x_deg[own].mean(axis=0)
+            groups = self._group(data, own)
+            for group in np.unique(groups):
+                self._mean[readout, group] = data.x_deg[own[groups == group]].mean(axis=0)
+
+    def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        """The group's mean, else the read-out's."""
+        nothing = np.zeros(data.x_deg.shape[1], dtype=np.float32)
+        groups = self._group(data, rows)
+        return np.stack(
+            [
+                self._mean.get((r, g), self._all.get(r, nothing))
+                for r, g in zip(data.readout[rows], groups, strict=True)
+            ]
+        )
+
+    @abstractmethod
+    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        """Group of each row."""
+
+
+@register(
+    BaselineInfo(
+        "mean",
+        "mean",
+        differs="Mean change of all training rows of the read-out. The paper's Mean averages "
+        "treated and control profiles together, which implies no x_deg of its own.",
+    )
+)
+class Mean(_GroupMean):
+    """Mean change of all training rows of the read-out."""
+
+    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        return np.zeros(len(rows), dtype=np.int64)
+
+
+@register(BaselineInfo("mean-cell", "mean of the cell line", knows_cell=True))
+class MeanOfCell(_GroupMean):
     """Mean change of the training rows of the same cell line and read-out.
 
     A cell line that was not seen gets the mean over all cell lines of the read-out (paper, "Mean
     baseline models").
     """
 
-    name = "mean of the cell line"
-
-    def fit(self, data: TrainingData, rows: np.ndarray) -> None:
-        """Average the training rows."""
-        self._all: dict[int, np.ndarray] = {}
-        self._cell: dict[tuple[int, int], np.ndarray] = {}
-        for readout in np.unique(data.readout[rows]):
-            of_readout = rows[data.readout[rows] == readout]
-            self._all[readout] = data.x_deg[of_readout].mean(axis=0)
-            for cell in np.unique(data.cell_index[of_readout]):
-                chosen = of_readout[data.cell_index[of_readout] == cell]
-                self._cell[readout, cell] = data.x_deg[chosen].mean(axis=0)
-
-    def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
-        """The cell line's mean, else the read-out's."""
-        return np.stack(
-            [
-                self._cell.get((r, c), self._all[r])
-                for r, c in zip(data.readout[rows], data.cell_index[rows], strict=True)
-            ]
-        )
+    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        return data.cell_index[rows]
 
 
+@register(BaselineInfo("mean-drug", "mean of the drug", knows_drug=True))
+class MeanOfDrug(_GroupMean):
+    """Mean change of the training rows of the same drug and read-out."""
+
+    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        return data.drug_index[rows]
+
+
+@register(BaselineInfo("ridge", "ridge"))
 class RidgeRegression:
     """Ridge on control profile, Morgan bits, log dose and log time, one fit per read-out.
 
     Parameters
     ----------
-    penalty : float
-        Chosen on inner validation rows by the caller.
+    penalty : float, optional
+        Default: the one of `PENALTIES` with the best PCC on the validation rows.
     """
 
-    def __init__(self, penalty: float) -> None:
+    def __init__(self, penalty: float | None = None) -> None:
         self.penalty = penalty
-        self.name = "ridge"
 
-    def fit(self, data: TrainingData, rows: np.ndarray) -> None:
-        """Fit every read-out."""
-        self._models: dict[int, Ridge] = {}
-        self._centre = data.profiles[np.unique(data.profile_index[rows])].mean(axis=0)
-        for readout in np.unique(data.readout[rows]):
-            chosen = rows[data.readout[rows] == readout]
-            model = Ridge(alpha=self.penalty)
-            self._models[readout] = model.fit(self._inputs(data, chosen), data.x_deg[chosen])
+    def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
+        """Fit every read-out, choosing the penalty of each on its own validation rows."""
+        self._centre = data.profiles[np.unique(data.profile_index[train])].mean(axis=0)
+        self._weights: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        for readout in np.unique(data.readout[train]):
+            own, judged = (rows[data.readout[rows] == readout] for rows in (train, valid))
+            self._fit_readout(data, int(readout), own, judged)
+
+    def _fit_readout(
+        self, data: TrainingData, readout: int, train: np.ndarray, valid: np.ndarray
+    ) -> None:
+        x = self._inputs(data, train).astype(np.float64)
+        y = data.x_deg[train].astype(np.float64)
+        x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+        # One decomposition serves every penalty.
+        u, s, vt = np.linalg.svd(x - x_mean, full_matrices=False)
+        projected = u.T @ (y - y_mean)
+        best = -np.inf
+        for penalty in PENALTIES if self.penalty is None else (self.penalty,):
+            weights = vt.T @ ((s / (s**2 + penalty))[:, None] * projected)
+            candidate = (x_mean, weights, y_mean)
+            if self.penalty is not None or not len(valid):
+                self._weights[readout] = candidate
+                break
+            predicted = self._apply(candidate, self._inputs(data, valid))
+            score = float(pearson_rows(predicted, data.x_deg[valid]).mean())
+            if score > best:
+                best, self._weights[readout] = score, candidate
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """Predictions of the read-out's model."""
         out = np.zeros((len(rows), data.x_deg.shape[1]), dtype=np.float32)
-        for readout, model in self._models.items():
+        for readout, weights in self._weights.items():
             chosen = data.readout[rows] == readout
             if chosen.any():
-                out[chosen] = model.predict(self._inputs(data, rows[chosen]))
+                out[chosen] = self._apply(weights, self._inputs(data, rows[chosen]))
         return out
+
+    @staticmethod
+    def _apply(fitted: tuple[np.ndarray, np.ndarray, np.ndarray], x: np.ndarray) -> np.ndarray:
+        x_mean, weights, y_mean = fitted
+        return (x - x_mean) @ weights + y_mean
 
     def _inputs(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         drug = data.drug_index[rows]

@@ -10,7 +10,7 @@ from xpert_core.evaluation.metrics import bootstrap_mean, pearson_rows
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import READOUTS, TrainingData
 
-PENALTIES = (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5)
+BASELINES = ("mean-cell", "ridge")
 MODEL = "XPert"
 #: The same network, told the known targets of the held-out drugs.
 INFORMED = "XPert, told the drug's known targets"
@@ -34,21 +34,16 @@ def score_card(
         ``part``, ``readout``, ``model``, ``pcc``, ``low``, ``high`` (95 % bootstrap over drugs),
         ``rows``, ``drugs``.
     """
-    from xpert_core.baselines.simple import Baseline, MeanOfCell, RidgeRegression
+    from xpert_core.baselines import registry
 
-    mean = MeanOfCell()
-    mean.fit(data, split.train)
-    ridges = [RidgeRegression(p) for p in PENALTIES]
-    for ridge in ridges:
-        ridge.fit(data, split.train)
-    score = [
-        pearson_rows(r.predict(data, split.valid), data.x_deg[split.valid]).mean() for r in ridges
-    ]
-    baselines: list[Baseline] = [mean, ridges[int(np.argmax(score))]]
+    labels = registry.available()
+    baselines = {labels[name].label: registry.create(name) for name in BASELINES}
+    for baseline in baselines.values():
+        baseline.fit(data, split.train, split.valid)
     entries = []
     for part, own in x_deg.items():
         rows = getattr(split, part)
-        predictions = {**own, **{b.name: b.predict(data, rows) for b in baselines}}
+        predictions = {**own, **{n: b.predict(data, rows) for n, b in baselines.items()}}
         for readout, label in enumerate(READOUTS):
             chosen = data.readout[rows] == readout
             for name, predicted in predictions.items():

@@ -76,7 +76,8 @@ def split_by_drug(
     part_of[order[:n_valid]] = 1
     part_of[order[n_valid : n_valid + n_test]] = 2
     parts = part_of[groups]
-    parts[~known & (parts == 0) & _resembles_held_out(data, parts)] = 3
+    held_out = np.flatnonzero(np.isin(parts, (1, 2)))
+    parts[~known & (parts == 0) & resembles(data, held_out)] = 3
     rows = parts[data.drug_index]
     split = Split(*(np.flatnonzero(rows == i) for i in range(4)))
     assert_no_leak(data, split)
@@ -131,8 +132,21 @@ def _identities(data: TrainingData, rows: np.ndarray) -> set[str]:
     return aliases | {data.drug_keys[i] for i in drugs}
 
 
-def _resembles_held_out(data: TrainingData, parts: np.ndarray) -> np.ndarray:
-    held_out = np.flatnonzero(np.isin(parts, (1, 2)))
+def resembles(data: TrainingData, held_out: np.ndarray) -> np.ndarray:
+    """Drugs that share a mechanism or their targets with one of `held_out`, or have neither.
+
+    Parameters
+    ----------
+    data : TrainingData
+    held_out : ndarray of int64
+        Drugs.
+
+    Returns
+    -------
+    ndarray of bool, shape (D,)
+        A compound of unknown structure must not be trained on where this is true: it could be a
+        held-out drug.
+    """
     moa = {m for i in held_out for m in data.drug_moa[i].lower().split("|") if m}
     targets = {frozenset(data.targets_of(i)) for i in held_out} - {frozenset()}
     return np.array(

@@ -67,7 +67,13 @@ class Setup:
     model: XPert
 
 
-def build(config: TrainConfig, base: Path) -> Setup:
+def build(
+    config: TrainConfig,
+    base: Path,
+    *,
+    data: TrainingData | None = None,
+    split: Split | None = None,
+) -> Setup:
     """Load data, split, fit bins and units on training rows, and build the network.
 
     Parameters
@@ -75,9 +81,13 @@ def build(config: TrainConfig, base: Path) -> Setup:
     config : TrainConfig
     base : Path
         Folder that relative paths of the configuration start from.
+    data, split : optional
+        Default: what the configuration names.
     """
-    data = TrainingData.load(base / config.data)
-    split = split_by_drug(data, valid=config.valid, test=config.test, seed=config.split_seed)
+    data = data or TrainingData.load(base / config.data)
+    split = split or split_by_drug(
+        data, valid=config.valid, test=config.test, seed=config.split_seed
+    )
     known = {"n_value_tokens": 128, **config.model}["n_value_tokens"]
     used = np.unique(data.profile_index[split.train])
     bins = ExpressionBins.fit(data.profiles[used], config.bins, known)
@@ -161,7 +171,7 @@ def train(
     torch.set_num_threads(config.threads)
     setup = build(config, Path(config_path).parent)
     started = time.monotonic()
-    run = _fit(setup, out, resume, progress or (lambda *_: None))
+    run = fit(setup, out, resume, progress)
     minutes = (time.monotonic() - started) / 60
     card = _card(setup, run, minutes)
     from xpert_core.learning.card import card_text
@@ -184,7 +194,25 @@ def train(
     return TrainResult(out / "model", digest, run.best_epoch, card)
 
 
-def _fit(setup: Setup, out: Path, resume: bool, report: EpochReport) -> Progress:
+def fit(
+    setup: Setup, out: Path, resume: bool = False, progress: EpochReport | None = None
+) -> Progress:
+    """Train the network of `setup`; it holds the best weights afterwards.
+
+    Parameters
+    ----------
+    setup : Setup
+    out : Path
+        Folder of the run's state.
+    resume : bool
+    progress : callable, optional
+        Called after each epoch with (done, most, scores).
+
+    Raises
+    ------
+    DataError
+        On a state of another configuration, or a diverged loss.
+    """
     from xpert_core.learning.module import Validation, XPertModule, make_optimizer, pl
 
     config = setup.config
@@ -194,7 +222,7 @@ def _fit(setup: Setup, out: Path, resume: bool, report: EpochReport) -> Progress
     if resume:
         run, best = load_state(out, setup.model, optimizer, config.to_dict())
     module = XPertModule(setup.model, setup.view, setup.split, config, optimizer, run.epochs_done)
-    keeper = Validation(run, best, out, report)
+    keeper = Validation(run, best, out, progress or (lambda *_: None))
     left = config.max_epochs - run.epochs_done
     stopped = run.epochs_done - run.best_epoch >= config.patience and run.epochs_done > 0
     if left > 0 and not stopped:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,17 @@ class TrainingData:
                 where=f"{Path(path).name}: {error}",
                 fix="Prepare it again with training/prepare_l1000.py.",
             ) from error
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of rows, profiles and drugs: split files name the data they belong to."""
+        found = hashlib.sha256(
+            json.dumps([self.cells, self.drug_keys, self.panel_symbols]).encode()
+        )
+        rows = ("profile_index", "drug_index", "cell_index", "dose_um", "time_h", "readout")
+        for name in (*rows, "profiles", "x_deg"):
+            found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return found.hexdigest()
 
     def targets_of(self, drug: int) -> tuple[str, ...]:
         """Known target genes of a drug."""

@@ -1,0 +1,190 @@
+"""Baselines on real rows: what they compute, that they can learn, and where they apply."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xpert_core.baselines.neighbours import NearestDrugs
+from xpert_core.baselines.network import CONDITION_DIM, conditions
+from xpert_core.baselines.registry import available, create
+from xpert_core.baselines.simple import MeanOfCell, RidgeRegression
+from xpert_core.errors import DataError
+from xpert_core.evaluation.metrics import pearson_rows
+from xpert_core.learning.splits import split_by_drug
+from xpert_core.tokens.dataset import TrainingData
+
+DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
+NOTHING = np.zeros(0, dtype=np.int64)
+NETWORKS = sorted(name for name, info in available().items() if info.seeded)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return TrainingData.load(DATA)
+
+
+def test_mean_of_cell_is_the_mean_of_its_training_rows(data: TrainingData) -> None:
+    split = split_by_drug(data, valid=0.2, test=0.2)
+    model = MeanOfCell()
+    model.fit(data, split.train, split.valid)
+    row = split.test[:1]
+    same = (data.cell_index[split.train] == data.cell_index[row]) & (
+        data.readout[split.train] == data.readout[row]
+    )
+    expected = data.x_deg[split.train[same]].mean(axis=0)
+    np.testing.assert_allclose(model.predict(data, row)[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mean", "mean-cell", "mean-drug"])
+def test_unseen_groups_get_the_mean_of_their_readout(data: TrainingData, name: str) -> None:
+    cell = data.cell_index[0]
+    seen, unseen = np.flatnonzero(data.cell_index != cell), np.flatnonzero(data.cell_index == cell)
+    new = unseen[~np.isin(data.drug_index[unseen], data.drug_index[seen])][:1]
+    model = create(name)
+    model.fit(data, seen, NOTHING)
+    same = seen[data.readout[seen] == data.readout[new[0]]]
+    expected = data.x_deg[same].mean(axis=0)
+    np.testing.assert_allclose(model.predict(data, new)[0], expected, atol=1e-6)
+
+
+def test_mean_of_drug_is_the_mean_of_its_rows(data: TrainingData) -> None:
+    drug = int(np.bincount(data.drug_index).argmax())
+    rows = np.flatnonzero(data.drug_index == drug)
+    own = rows[data.readout[rows] == data.readout[rows[0]]]
+    assert len(own) > 1
+    model = create("mean-drug")
+    model.fit(data, np.arange(len(data)), NOTHING)
+    expected = data.x_deg[own].mean(axis=0)
+    np.testing.assert_allclose(model.predict(data, own[:1])[0], expected, atol=1e-6)
+
+
+def test_control_copy_predicts_no_change(data: TrainingData) -> None:
+    model = create("control")
+    model.fit(data, np.arange(9), NOTHING)
+    assert not model.predict(data, np.arange(4)).any()
+
+
+def test_ridge_overfits_without_penalty_and_shrinks_with_it(data: TrainingData) -> None:
+    rows = np.arange(0, len(data), 4)
+    loose, tight = RidgeRegression(1e-2), RidgeRegression(1e9)
+    loose.fit(data, rows, NOTHING)
+    tight.fit(data, rows, NOTHING)
+    assert pearson_rows(loose.predict(data, rows), data.x_deg[rows]).mean() > 0.7
+    spread = [m.predict(data, rows).std(axis=0).mean() for m in (loose, tight)]
+    assert spread[0] > 3 * spread[1]
+
+
+def test_ridge_equals_scikit_learn_and_takes_the_penalty_of_the_validation_rows(
+    data: TrainingData,
+) -> None:
+    from sklearn.linear_model import Ridge
+
+    from xpert_core.baselines.simple import PENALTIES
+
+    split = split_by_drug(data, valid=0.2, test=0.2)
+    model = create("ridge")
+    model.fit(data, split.train, split.valid)
+    for readout in (0, 1):
+        train, valid, test = (
+            rows[data.readout[rows] == readout] for rows in (split.train, split.valid, split.test)
+        )
+        inputs = [model._inputs(data, rows) for rows in (train, valid, test)]
+        fitted = [Ridge(alpha=p).fit(inputs[0], data.x_deg[train]) for p in PENALTIES]
+        scores = [pearson_rows(r.predict(inputs[1]), data.x_deg[valid]).mean() for r in fitted]
+        expected = fitted[int(np.argmax(scores))].predict(inputs[2])
+        np.testing.assert_allclose(model.predict(data, test), expected, atol=1e-3)
+
+
+def test_nearest_drugs_by_hand(data: TrainingData) -> None:
+    cell, readout = data.cell_index[0], data.readout[0]
+    here = np.flatnonzero((data.cell_index == cell) & (data.readout == readout))
+    row, others = here[:1], here[1:]
+    others = others[data.drug_index[others] != data.drug_index[row[0]]]
+    model = NearestDrugs(k=2)
+    model.fit(data, others, NOTHING)
+    bits = data.fingerprint.astype(bool)
+    own = bits[data.drug_index[row[0]]]
+    drugs = np.unique(data.drug_index[others])
+    likeness = np.array([(bits[d] & own).sum() / max((bits[d] | own).sum(), 1) for d in drugs])
+    best = np.argsort(-likeness, kind="stable")[:2]
+    means = [data.x_deg[others[data.drug_index[others] == drugs[b]]].mean(axis=0) for b in best]
+    expected = np.average(means, axis=0, weights=likeness[best])
+    np.testing.assert_allclose(model.predict(data, row)[0], expected, atol=1e-5)
+
+
+def test_a_new_cell_line_asks_the_drug_in_the_others(data: TrainingData) -> None:
+    rows = np.arange(len(data))
+    cell = data.cell_index[-1]
+    seen = rows[data.cell_index != cell]
+    model = create("nearest-drugs")
+    model.fit(data, seen, seen[::5])
+    assert model.predict(data, rows[data.cell_index == cell]).any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_overfit_a_handful_of_rows(data: TrainingData, name: str) -> None:
+    # One row a control profile: a network that does not see the drug can tell them apart too.
+    _, rows = np.unique(data.profile_index, return_index=True)
+    # PRnet learns the profile after treatment, of which the change is a small part.
+    epochs = 1000 if name == "prnet" else 400
+    model = create(name, max_epochs=epochs, patience=epochs)
+    model.fit(data, rows, NOTHING)
+    score = pearson_rows(model.predict(data, rows), data.x_deg[rows]).mean()
+    assert score > 0.8, score
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_hear_dose_and_time_repeat_themselves_and_answer_for_the_unknown(
+    data: TrainingData, name: str
+) -> None:
+    rows = np.arange(0, len(data), 2)
+    state = torch.get_rng_state()
+    models = [create(name, seed=seed, max_epochs=2) for seed in (0, 0, 1)]
+    for model in models:
+        model.fit(data, rows, rows[:10])
+    assert torch.equal(state, torch.get_rng_state()), "the global random state is left alone"
+    test = np.arange(1, 20, 2)
+    first, again, other = (model.predict(data, test) for model in models)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-4
+    # Without structure and with another dose or time: an answer, and another one.
+    blank = replace(data, fingerprint=data.fingerprint * 0, has_molecule=data.has_molecule & False)
+    assert np.isfinite(models[0].predict(blank, test)).all()
+    for changed in (
+        replace(data, dose_um=data.dose_um * 0 + 1e3),
+        replace(data, time_h=data.time_h * 0 + 3),
+    ):
+        assert np.abs(models[0].predict(changed, test) - first).max() > 1e-4
+
+
+def test_conditions_are_the_bins_of_the_paper(data: TrainingData) -> None:
+    rows = np.arange(3)
+    odd = replace(
+        data,
+        dose_um=np.array([0.2, 10, 500], dtype=np.float32),
+        time_h=np.array([3, 7, 48], dtype=np.float32),
+    )
+    found = conditions(odd, rows)
+    assert found.shape == (3, CONDITION_DIM) and (found.sum(axis=1) == 3).all()
+    assert found[:, :10].argmax(axis=1).tolist() == [0, 8, 9]
+    assert found[:, 10:13].argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_rules_of_applicability_and_statements() -> None:
+    known = available()
+    allowed = {
+        scenario: {name for name, info in known.items() if info.applies(scenario)}
+        for scenario in ("warm-start", "cold-drug", "cold-cell")
+    }
+    assert set(known) == allowed["warm-start"]
+    assert set(known) - allowed["cold-drug"] == {"mean-drug"}
+    assert set(known) - allowed["cold-cell"] == {"mean-cell"}
+    for name in ("transigen", "prnet", "mean"):
+        assert len(known[name].differs) > 40
+    with pytest.raises(DataError, match="no baseline named 'gears'"):
+        create("gears")

@@ -1,0 +1,249 @@
+"""Folds of every scenario: complete, repeatable, free of leaks; files that notice a change."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xpert_core.errors import DataError
+from xpert_core.learning.fold_files import load_folds, save_folds
+from xpert_core.learning.folds import (
+    NONE,
+    SCENARIOS,
+    TEST,
+    TRAIN,
+    VALID,
+    Folds,
+    Labels,
+    check_folds,
+    labels_from_obs,
+    labels_of,
+    make_folds,
+    withhold_unknown,
+)
+from xpert_core.learning.splits import resembles
+from xpert_core.tokens.dataset import TrainingData
+
+DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return TrainingData.load(DATA)
+
+
+@pytest.fixture(scope="module")
+def labels() -> Labels:
+    """800 rows of 160 drugs with two to a scaffold, and 10 cell lines, each a patient too."""
+    n = 800
+    cell, drug = np.arange(n) % 10, np.arange(n) // 5
+    text = {name: np.char.add(name[0], v.astype(str)) for name, v in (("c", cell), ("d", drug))}
+    dose = np.arange(n) * 7 % 4
+    condition = np.array([f"{c}|{d}|{x}" for c, d, x in zip(cell, drug, dose, strict=True)])
+    return Labels(
+        drug=text["d"],
+        scaffold=np.char.add("s", (drug // 2).astype(str)),
+        cell=text["c"],
+        condition=condition,
+        control=text["c"],
+        patient=text["c"],
+        cancer=np.char.add("k", (cell % 7).astype(str)),
+        unknown=np.zeros(n, dtype=bool),
+    )
+
+
+def few_shot_labels() -> Labels:
+    """Two cell lines, 6 drugs at 6 doses in two wells each, and 5 drugs at one dose."""
+    rows = [(c, d, x, w) for c in "ab" for d in range(6) for x in range(6) for w in range(2)]
+    rows += [("a", d, 0, 0) for d in range(6, 11)]
+    cell, drug, dose, _ = (np.array(values).astype(str) for values in zip(*rows, strict=True))
+    condition = np.array(["|".join(v) for v in zip(cell, drug, dose, strict=True)])
+    blank = np.full(len(rows), "", dtype="<U1")
+    return Labels(drug, drug, cell, condition, cell, blank, blank, np.zeros(len(rows), dtype=bool))
+
+
+@pytest.mark.parametrize("name", [name for name, kind in SCENARIOS.items() if not kind.shots])
+def test_every_group_is_tested_once_and_stands_on_one_side(labels: Labels, name: str) -> None:
+    folds = make_folds(labels, name)
+    assert len(folds) == 5 and ((folds.parts == TEST).sum(axis=0) == 1).all()
+    groups = getattr(labels, SCENARIOS[name].grouping)
+    for part in folds.parts:
+        assert set(part) == {TRAIN, VALID, TEST}
+        sides = [set(groups[part == side]) for side in (TRAIN, VALID, TEST)]
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    sizes = (folds.parts == TEST).sum(axis=1)
+    assert sizes.max() <= 2 * sizes.min()
+    again, other = make_folds(labels, name), make_folds(labels, name, seed=1)
+    np.testing.assert_array_equal(again.parts, folds.parts)
+    assert (other.parts != folds.parts).any()
+
+
+def test_few_shots_share_their_test_points_and_train_on_more(labels: Labels) -> None:
+    own = few_shot_labels()
+    pair = np.char.add(own.cell, own.drug)
+    shots = ("zero", "one", "0.2", "0.3", "0.5", "0.8")
+    found = {s: make_folds(own, f"cold-dose-time-{s}", n_folds=3) for s in shots}
+    for s in shots[1:]:
+        np.testing.assert_array_equal(
+            found[s].parts == TEST, found["zero"].parts == TEST, err_msg=s
+        )
+        assert ((found[s].parts == TRAIN) | (found["zero"].parts != TRAIN)).all()
+    for fold in range(3):
+        trained = [set(own.condition[found[s].parts[fold] == TRAIN]) for s in shots]
+        for fewer, more in itertools.pairwise(trained):
+            assert fewer <= more
+        counts = [
+            len(set(own.condition[(found[s].parts[fold] == TRAIN) & (pair == "a0")])) for s in shots
+        ]
+        assert counts == [0, 1, 1, 1, 2, 3]
+    one_point = np.isin(own.drug, [str(d) for d in range(6, 11)])
+    assert (found["zero"].parts[:, one_point] == TRAIN).all()
+    assert (found["zero"].parts[0] != found["zero"].parts[1]).any(), "the repeats differ"
+
+
+def test_a_frequent_drug_and_unknown_compounds_are_never_held_out(data: TrainingData) -> None:
+    labels = labels_of(data)
+    many = labels.drug.copy()
+    many[:20] = many[0]
+    unknown = labels.unknown
+    assert unknown.any()
+    folds = withhold_unknown(make_folds(replace(labels, drug=many), "cold-drug"), data)
+    held_out = np.isin(folds.parts, (VALID, TEST))
+    assert not held_out[:, :20].any()
+    assert not held_out[:, unknown].any()
+    for part in folds.parts:
+        drugs = np.unique(data.drug_index[np.isin(part, (VALID, TEST))])
+        trained = np.unique(data.drug_index[(part == TRAIN) & unknown])
+        assert not resembles(data, drugs)[trained].any()
+    assert (folds.parts[:, unknown] == NONE).any()
+
+
+def test_rows_can_be_left_out(data: TrainingData) -> None:
+    folds = make_folds(labels_of(data), "warm-start", rows=data.readout == 1)
+    assert (folds.parts[:, data.readout == 0] == NONE).all()
+    assert (folds.parts[:, data.readout == 1] != NONE).all()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "label"),
+    [
+        ("warm-start", "condition"),
+        ("cold-drug", "drug"),
+        ("cold-scaffold", "scaffold"),
+        ("cold-scaffold", "drug"),
+        ("cold-cell", "cell"),
+        ("cold-cell", "control"),
+        ("unseen-patient", "patient"),
+        ("unseen-patient", "control"),
+        ("unseen-cancer", "cancer"),
+    ],
+)
+def test_a_planted_leak_is_named(labels: Labels, scenario: str, label: str) -> None:
+    folds = make_folds(labels, scenario)
+    train = int(np.flatnonzero(folds.parts[2] == TRAIN)[0])
+    test = int(np.flatnonzero(folds.parts[2] == TEST)[0])
+    values = getattr(labels, label).copy()
+    values[test] = values[train]
+    with pytest.raises(DataError, match=f"leaks: 1 {label}") as caught:
+        check_folds(folds, replace(labels, **{label: values}))
+    assert f"first: {values[train]}" in caught.value.where
+
+
+def test_rows_without_a_label_and_empty_parts_are_refused(labels: Labels) -> None:
+    patient = labels.patient.copy()
+    patient[7] = ""
+    with pytest.raises(DataError, match="without a patient"):
+        make_folds(replace(labels, patient=patient), "unseen-patient")
+    parts = np.full((1, len(labels)), TRAIN, dtype=np.int8)
+    with pytest.raises(DataError, match="valid part has no rows"):
+        check_folds(Folds(SCENARIOS["cold-drug"], 0, parts), labels)
+    with pytest.raises(DataError, match="at least 11 groups"):
+        make_folds(labels, "cold-cell", n_folds=10)
+    with pytest.raises(DataError, match="Unknown scenario warm"):
+        make_folds(labels, "warm")
+
+
+def test_files_come_back_and_are_readable(data: TrainingData, tmp_path: Path) -> None:
+    folds = withhold_unknown(make_folds(labels_of(data), "cold-drug", seed=3), data)
+    digest = save_folds(tmp_path / "cold-drug.csv", folds, data)
+    lines = (tmp_path / "cold-drug.csv").read_text().splitlines()
+    assert lines[:2] == ["# scenario: cold-drug", "# seed: 3"] and digest in lines[3]
+    assert lines[4].startswith("row,cell,drug,dose_um,time_h,readout,group,fold_1")
+    back = load_folds(tmp_path / "cold-drug.csv", data)
+    np.testing.assert_array_equal(back.parts, folds.parts)
+    assert (back.scenario, back.seed) == (folds.scenario, 3)
+
+
+def test_changed_foreign_and_damaged_files_are_refused(data: TrainingData, tmp_path: Path) -> None:
+    folds = withhold_unknown(make_folds(labels_of(data), "cold-drug"), data)
+    path = tmp_path / "folds.csv"
+    save_folds(path, folds, data)
+    text = path.read_text()
+    path.write_text(text.replace("train", "test", 1))
+    with pytest.raises(DataError, match="changed after"):
+        load_folds(path, data)
+    path.write_text(text)
+    with pytest.raises(DataError, match="other data"):
+        load_folds(path, replace(data, x_deg=data.x_deg + 1))
+    for content in (
+        "",
+        "# scenario: cold-drug\n",
+        "# scenario: other\n# seed: 0\nrow\n",
+        text[:300],
+    ):
+        path.write_text(content)
+        with pytest.raises(DataError, match=r"cannot be read|changed after"):
+            load_folds(path, data)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_folds(tmp_path / "none.csv", data)
+
+
+def test_a_leak_with_a_right_hash_is_refused(data: TrainingData, tmp_path: Path) -> None:
+    """The same InChIKey block on both sides, written as if it were a proper file."""
+    folds = withhold_unknown(make_folds(labels_of(data), "cold-drug"), data)
+    keys = np.array(data.drug_keys)[data.drug_index]
+    names, counts = np.unique(keys[folds.parts[0] == TEST], return_counts=True)
+    if counts.max() < 2:
+        names, counts = np.unique(keys[folds.parts[0] == TRAIN], return_counts=True)
+    row = int(np.flatnonzero(keys == names[counts.argmax()])[0])
+    parts = folds.parts.copy()
+    parts[0, row] = TRAIN if parts[0, row] == TEST else TEST
+    save_folds(tmp_path / "leak.csv", Folds(folds.scenario, 0, parts), data)
+    with pytest.raises(DataError, match="leaks: 1 drug"):
+        load_folds(tmp_path / "leak.csv", data)
+
+
+def test_scaffolds_hold_a_drug_s_structures_together(data: TrainingData) -> None:
+    labels = labels_of(data)
+    by_drug = pd.Series(labels.scaffold).groupby(labels.drug).nunique()
+    assert (by_drug == 1).all()
+    smiles = dict(zip(data.drug_keys, data.drug_smiles, strict=True))
+    ringless = [k for k, s in smiles.items() if s and not any(c.isdigit() for c in s)]
+    for key in ringless:
+        rows = labels.drug == key
+        assert (labels.scaffold[rows] == f"no ring: {key}").all()
+
+
+def test_labels_of_a_published_table() -> None:
+    obs = pd.DataFrame(
+        {
+            "pert_id": ["d1", "d1", "d2"],
+            "canonical_smiles": ["c1ccccc1C", "c1ccccc1C", "c1ccccc1O"],
+            "pert_dose": [1.0, 1.0, 10.0],
+            "pert_time": [24, 24, 6],
+            "Patient ID": ["p1", "p2", "p2"],
+            "Cancer subtype": ["AML", "AML", np.nan],
+        }
+    )
+    found = labels_from_obs(obs, np.array([[0, 1], [0, 1], [2, 2.0]]))
+    assert found.patient.tolist() == ["p1", "p2", "p2"]
+    assert found.control[0] == found.control[1] != found.control[2]
+    assert len(set(found.scaffold)) == 1 and len(set(found.condition)) == 3
+    assert found.cancer.tolist() == ["AML", "AML", ""]
+    with pytest.raises(DataError, match="names no drug"):
+        labels_from_obs(obs.drop(columns="pert_id"), np.zeros((3, 2)))

@@ -1,0 +1,389 @@
+"""Scenarios of a benchmark: which rows are trained on, chosen on and tested on, in each fold.
+
+Every scenario names the labels that must not stand on two sides, and every set of folds is checked
+for that when it is made and when it is read from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+
+from xpert_core.errors import DataError
+from xpert_core.learning.splits import Split, drug_groups, resembles
+from xpert_core.tokens.dataset import TrainingData
+
+NONE, TRAIN, VALID, TEST = range(4)
+PART_NAMES = ("none", "train", "valid", "test")
+MOST_ROWS = 0.02
+"""A drug with more than this share of the rows stays in training: it must not decide a score."""
+FEWEST_CONDITIONS = 3
+"""Of a cell-drug pair, so that one is tested, one chosen on and one can be trained on."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What each row belongs to; all arrays have shape (N,).
+
+    Attributes
+    ----------
+    drug : ndarray of str
+        Drug, whatever names and structures its sources give it.
+    scaffold : ndarray of str
+        Bemis-Murcko scaffold; a drug without a ring, or without a known structure, is its own.
+    cell, condition, control : ndarray of str
+        Cell line; cell, drug, dose, time and read-out; control profile.
+    patient, cancer : ndarray of str
+        "" where there is none.
+    unknown : ndarray of bool
+        Compounds without a published structure: they are never held out.
+    """
+
+    drug: np.ndarray
+    scaffold: np.ndarray
+    cell: np.ndarray
+    condition: np.ndarray
+    control: np.ndarray
+    patient: np.ndarray
+    cancer: np.ndarray
+    unknown: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.drug)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One question a benchmark asks.
+
+    Attributes
+    ----------
+    name, label : str
+    grouping : str
+        Label of `Labels` whose groups are held out as a whole.
+    apart : tuple of str
+        Labels that must not stand on two sides.
+    shots : str
+        Of the cold-dose-time scenarios: ``"zero"``, ``"one"`` or the share of the remaining points
+        that is trained on; "" for the others.
+    """
+
+    name: str
+    label: str
+    grouping: str
+    apart: tuple[str, ...]
+    shots: str = ""
+
+
+SHOTS = ("zero", "one", "0.2", "0.3", "0.5", "0.8")
+SCENARIOS: dict[str, Scenario] = {
+    s.name: s
+    for s in (
+        Scenario("warm-start", "new conditions of known drugs", "condition", ("condition",)),
+        Scenario("cold-drug", "new drugs", "drug", ("drug",)),
+        Scenario("cold-scaffold", "new scaffolds", "scaffold", ("scaffold", "drug")),
+        Scenario("cold-cell", "new cell lines", "cell", ("cell", "control")),
+        Scenario("unseen-patient", "new patients", "patient", ("patient", "control")),
+        Scenario("unseen-cancer", "new cancers", "cancer", ("cancer", "patient", "control")),
+        *(
+            Scenario(
+                f"cold-dose-time-{shots}",
+                f"new doses and times of known pairs, {shots} shot(s)",
+                "condition",
+                ("condition",),
+                shots,
+            )
+            for shots in SHOTS
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The folds of one scenario.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    seed : int
+    parts : ndarray of int8, shape (folds, N)
+        `NONE`, `TRAIN`, `VALID` or `TEST` of each row.
+    """
+
+    scenario: Scenario
+    seed: int
+    parts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def split(self, fold: int) -> Split:
+        """Row numbers of one fold."""
+        part = self.parts[fold]
+        return Split(*(np.flatnonzero(part == p) for p in (TRAIN, VALID, TEST, NONE)))
+
+    def splits(self) -> Iterator[Split]:
+        """Every fold in turn."""
+        return (self.split(fold) for fold in range(len(self)))
+
+
+def labels_of(data: TrainingData) -> Labels:
+    """Labels of training data; cell lines have no patient."""
+    groups = drug_groups(data)
+    first = {group: data.drug_keys[i] for i, group in reversed(list(enumerate(groups)))}
+    drug = np.array([first[g] for g in groups])
+    frame = pd.DataFrame(
+        {
+            "cell": np.array(data.cells)[data.cell_index],
+            "drug": drug[data.drug_index],
+            "dose": data.dose_um,
+            "time": data.time_h,
+            "readout": data.readout,
+        }
+    ).astype(str)
+    own = frame["drug"].to_numpy(dtype=str)
+    nobody = np.full(len(data), "", dtype="<U1")
+    return Labels(
+        drug=own,
+        scaffold=np.array(_scaffolds(data.drug_smiles, drug))[data.drug_index],
+        cell=frame["cell"].to_numpy(dtype=str),
+        condition=frame.agg(" | ".join, axis=1).to_numpy(dtype=str),
+        control=data.profile_index.astype(str),
+        patient=nobody,
+        cancer=nobody,
+        unknown=np.array([":" in key for key in data.drug_keys])[data.drug_index],
+    )
+
+
+_COLUMNS = {
+    "drug": ("pert_id", "drug"),
+    "smiles": ("canonical_smiles", "smiles"),
+    "cell": ("cell_iname", "cell_id", "Cancer subtype"),
+    "dose": ("pert_dose", "dose_um"),
+    "time": ("pert_time", "time_h"),
+    "patient": ("Patient ID", "patient_id"),
+    "cancer": ("Cancer subtype", "cancer"),
+}
+
+
+def labels_from_obs(obs: pd.DataFrame, controls: np.ndarray) -> Labels:
+    """Labels of a table in the published layout, patients included.
+
+    Parameters
+    ----------
+    obs : DataFrame
+        A drug column (``pert_id`` or ``drug``) is needed; structures, cell, dose, time,
+        ``Patient ID`` and ``Cancer subtype`` are used where they stand.
+    controls : ndarray, shape (N, G)
+        ``obsm["X_ctl"]``: equal rows are one control.
+
+    Raises
+    ------
+    DataError
+        Without a drug column.
+    """
+    found = {name: next((c for c in names if c in obs), "") for name, names in _COLUMNS.items()}
+    if not found["drug"]:
+        raise DataError(
+            "The table names no drug.", where=f"columns: {', '.join(map(str, obs.columns[:12]))}",
+            fix="Add a column pert_id or drug.",
+        )  # fmt: skip
+    text = {
+        name: obs[column].astype(object).fillna("").astype(str).to_numpy(dtype=str)
+        if column
+        else np.full(len(obs), "")
+        for name, column in found.items()
+    }
+    drugs, index = np.unique(text["drug"], return_inverse=True)
+    smiles = [text["smiles"][np.flatnonzero(index == i)[0]] for i in range(len(drugs))]
+    parts = ("cell", "patient", "drug", "dose", "time")
+    condition = pd.DataFrame({name: text[name] for name in parts}).agg(" | ".join, axis=1)
+    return Labels(
+        drug=text["drug"],
+        scaffold=np.array(_scaffolds(smiles, drugs))[index],
+        cell=text["cell"],
+        condition=condition.to_numpy(dtype=str),
+        control=np.unique(controls, axis=0, return_inverse=True)[1].reshape(-1).astype(str),
+        patient=text["patient"],
+        cancer=text["cancer"],
+        unknown=np.zeros(len(obs), dtype=bool),
+    )
+
+
+def _scaffolds(smiles: tuple[str, ...] | list[str], drug: np.ndarray) -> list[str]:
+    """Scaffold of each drug; all structures of one drug, and their scaffolds, are one group."""
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    own = [MurckoScaffoldSmiles(text) if text else "" for text in smiles]
+    named = [s or f"no ring: {key}" for s, key in zip(own, drug, strict=True)]
+    nodes = {name: i for i, name in enumerate(dict.fromkeys([*named, *map(str, drug)]))}
+    pairs = ([nodes[s] for s in named], [nodes[str(key)] for key in drug])
+    links = coo_array((np.ones(len(named)), pairs), shape=(len(nodes), len(nodes)))
+    group = connected_components(links, directed=False)[1]
+    first: dict[int, str] = {}
+    for name in sorted(named):
+        first.setdefault(int(group[nodes[name]]), name)
+    return [first[int(group[nodes[name]])] for name in named]
+
+
+def make_folds(
+    labels: Labels,
+    scenario: str,
+    *,
+    rows: np.ndarray | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+    valid: float = 0.1,
+) -> Folds:
+    """Draw the folds of a scenario.
+
+    Groups are dealt out, the largest first, to the fold with the fewest rows, so that each is
+    tested once; the validation part is drawn from the other groups. Cold-dose-time draws `n_folds`
+    random repeats: of each cell-drug pair with enough conditions one is tested, one chosen on, and
+    a share of the others trained on; pairs with fewer are trained on.
+
+    Parameters
+    ----------
+    labels : Labels
+    scenario : str
+        Name in `SCENARIOS`.
+    rows : ndarray of bool, shape (N,), optional
+        Rows that take part; the others are in no part. Default: all.
+    n_folds, seed : int
+    valid : float
+        Share of the rows that take part, for validation.
+
+    Raises
+    ------
+    DataError
+        On an unknown scenario, a row without the label, too few groups, or a leak.
+    """
+    if scenario not in SCENARIOS:
+        raise DataError(f"Unknown scenario {scenario}.", fix=f"Known: {', '.join(SCENARIOS)}.")
+    kind = SCENARIOS[scenario]
+    taking = np.ones(len(labels), dtype=bool) if rows is None else rows
+    rng = np.random.default_rng([seed, list(SCENARIOS).index(scenario)])
+    if kind.shots:
+        # All shots test the same points.
+        repeats = np.random.default_rng([seed, len(SCENARIOS)]).integers(2**62, size=n_folds)
+        parts = np.stack([_few_shots(labels, taking, kind.shots, int(r)) for r in repeats])
+    else:
+        parts = _grouped(labels, kind, taking, n_folds, valid, rng)
+    folds = Folds(kind, seed, parts)
+    check_folds(folds, labels)
+    return folds
+
+
+def _grouped(
+    labels: Labels,
+    kind: Scenario,
+    taking: np.ndarray,
+    n_folds: int,
+    valid: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    names, group = np.unique(getattr(labels, kind.grouping), return_inverse=True)
+    size = np.bincount(group[taking], minlength=len(names))
+    eligible = size > 0
+    if kind.grouping in ("drug", "scaffold"):
+        eligible &= size <= max(1, MOST_ROWS * taking.sum())
+        eligible[group[labels.unknown]] = False
+    chosen = rng.permutation(np.flatnonzero(eligible))
+    if len(chosen) < n_folds + 1:
+        raise DataError(
+            f"{kind.name} needs at least {n_folds + 1} groups to hold out.",
+            where=f"{len(chosen)} of {kind.grouping}",
+            fix="Ask for fewer folds, or give more data.",
+        )
+    fold_of = np.full(len(names), -1)
+    load = np.zeros(n_folds)
+    for g in chosen[np.argsort(-size[chosen], kind="stable")]:
+        fold_of[g] = load.argmin()
+        load[fold_of[g]] += size[g]
+    parts = np.full((n_folds, len(labels)), NONE, dtype=np.int8)
+    for fold in range(n_folds):
+        part = np.full(len(names), TRAIN, dtype=np.int8)
+        part[fold_of == fold] = TEST
+        others = rng.permutation(chosen[fold_of[chosen] != fold])
+        reached = np.cumsum(size[others]) - size[others] < valid * taking.sum()
+        part[others[reached]] = VALID
+        parts[fold, taking] = part[group[taking]]
+    return parts
+
+
+def _few_shots(labels: Labels, taking: np.ndarray, shots: str, seed: int) -> np.ndarray:
+    """Parts of one repeat; the points of a pair stand in one order for all numbers of shots."""
+    frame = pd.DataFrame({"cell": labels.cell, "drug": labels.drug, "condition": labels.condition})[
+        taking
+    ]
+    part = np.full(len(labels), NONE, dtype=np.int8)
+    part[taking] = TRAIN
+    rng = np.random.default_rng(seed)
+    for _, pair in frame.groupby(["cell", "drug"], sort=True):
+        points = rng.permutation(np.unique(pair["condition"]))
+        if len(points) < FEWEST_CONDITIONS:
+            continue
+        left = len(points) - 2
+        share = {"zero": 0, "one": 1}
+        count = share[shots] if shots in share else max(1, round(float(shots) * left))
+        of = dict.fromkeys(points[2:], NONE) | {points[0]: TEST, points[1]: VALID}
+        of |= dict.fromkeys(points[2 : 2 + count], TRAIN)
+        part[pair.index.to_numpy()] = [of[c] for c in pair["condition"]]
+    return part
+
+
+def withhold_unknown(folds: Folds, data: TrainingData) -> Folds:
+    """Leave out training compounds without a structure that could be a held-out drug.
+
+    For scenarios that hold out drugs; others are returned as they are.
+    """
+    if folds.scenario.grouping not in ("drug", "scaffold"):
+        return folds
+    unknown = np.array([":" in key for key in data.drug_keys])
+    parts = folds.parts.copy()
+    for part in parts:
+        held_out = np.unique(data.drug_index[np.isin(part, (VALID, TEST))])
+        hidden = unknown & resembles(data, held_out)
+        part[hidden[data.drug_index] & (part == TRAIN)] = NONE
+    return Folds(folds.scenario, folds.seed, parts)
+
+
+def check_folds(folds: Folds, labels: Labels) -> None:
+    """Refuse folds with an empty part, a row without a label, or a leak.
+
+    Raises
+    ------
+    DataError
+        Naming the fold and the first group that stands on two sides.
+    """
+    known = {f.name for f in fields(labels)}
+    for number, split in enumerate(folds.splits(), start=1):
+        where = f"{folds.scenario.name}, fold {number}"
+        sides = {"train": split.train, "valid": split.valid, "test": split.test}
+        for side, rows in sides.items():
+            if not len(rows):
+                raise DataError(f"The {side} part has no rows.", where=where)
+        for name in folds.scenario.apart:
+            assert name in known
+            values = getattr(labels, name)
+            found = {side: set(values[rows].tolist()) for side, rows in sides.items()}
+            if "" in set().union(*found.values()):
+                raise DataError(
+                    f"Rows without a {name} cannot be told apart.",
+                    where=where,
+                    fix=f"Fill in the {name} of every row, or leave these rows out.",
+                )
+            for a, b in (("train", "valid"), ("train", "test"), ("valid", "test")):
+                shared = sorted(found[a] & found[b])
+                if shared:
+                    raise DataError(
+                        f"The split leaks: {len(shared)} {name} label(s) in both {a} and {b}.",
+                        where=f"{where}, first: {shared[0]}",
+                        fix=f"Hold out every {name} as a whole.",
+                    )
