@@ -36,7 +36,7 @@ def main(source: Path, out: Path) -> None:
         for number, split in enumerate(folds.splits(), start=1):
             sizes = (
                 f"{part} {len(chosen)} rows, {len(np.unique(groups[chosen]))} {kind.grouping}s"
-                for part, chosen in vars(split).items()
+                for part, chosen in split.parts().items()
             )
             print(f"  fold {number}: {'; '.join(sizes)}")
 

@@ -16,6 +16,15 @@ MODEL = "XPert"
 INFORMED = "XPert, told the drug's known targets"
 
 
+KNOWLEDGE = {
+    "strict": '"XPert" sees a held-out drug as nobody studied it, by structure alone. "Told the '
+    "drug's known targets\" is what users get for library drugs; neither the graph encoder nor "
+    "this network was trained on those target edges.",
+    "informed": "The known targets of held-out drugs were known to the graph encoder and to this "
+    "network: these scores are not those of an unstudied drug.",
+}
+
+
 def score_card(
     data: TrainingData, split: Split, x_deg: dict[str, dict[str, np.ndarray]]
 ) -> list[dict[str, Any]]:
@@ -77,6 +86,7 @@ def card_text(name: str, card: dict[str, Any]) -> str:
         name=name,
         verdict=verdict(card["scores"]),
         table=table,
+        knowledge=KNOWLEDGE[card["config"]["targets"]],
         sources=", ".join(card["sources"]),
         **{k: v for k, v in card.items() if k not in ("scores", "sources")},
     )
@@ -125,9 +135,7 @@ them.
 ## Scores
 
 Pearson correlation of x_deg per row over 978 genes, mean over rows, 95 % interval by bootstrap over
-drugs. Drugs were held out by structure and name. "XPert" sees a held-out drug as nobody studied it,
-by structure alone. "Told the drug's known targets" is what users get for library drugs; neither the
-graph encoder nor this network was trained on those target edges. The number of epochs, the kind of
+drugs. Drugs were held out by structure and name. {knowledge} The number of epochs, the kind of
 bin edges and the ridge penalty were chosen on the validation drugs; only the test drugs are
 untouched by any choice.
 

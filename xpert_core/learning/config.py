@@ -42,6 +42,9 @@ class TrainConfig:
         s.d. (tokens) of noise added to value tokens.
     valid, test : float
         Shares of drug structures held out.
+    targets : str
+        What is known of held-out drugs: ``"strict"`` or ``"informed"``, see
+        `xpert_core.learning.splits.Split`.
     accelerator : str
         ``"auto"`` (a GPU where there is one), ``"cpu"`` or another name Lightning knows.
     split_seed, seed, threads : int
@@ -68,6 +71,7 @@ class TrainConfig:
     value_noise: float = 0.0
     valid: float = 0.1
     test: float = 0.1
+    targets: str = "strict"
     accelerator: str = "auto"
     split_seed: int = 0
     seed: int = 0

@@ -124,7 +124,8 @@ class Folds:
     def split(self, fold: int) -> Split:
         """Row numbers of one fold."""
         part = self.parts[fold]
-        return Split(*(np.flatnonzero(part == p) for p in (TRAIN, VALID, TEST, NONE)))
+        train, valid, test, none = (np.flatnonzero(part == p) for p in (TRAIN, VALID, TEST, NONE))
+        return Split(train, valid, test, none)
 
     def splits(self) -> Iterator[Split]:
         """Every fold in turn."""

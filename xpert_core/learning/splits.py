@@ -10,6 +10,7 @@ from xpert_core.errors import DataError
 from xpert_core.tokens.dataset import TrainingData
 
 PARTS = ("train", "valid", "test")
+TARGETS = ("strict", "informed")
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,21 @@ class Split:
         Training rows; inner validation rows, on which every choice is made; test rows, used once.
     dropped : ndarray of int64
         Rows in no part because their drug cannot be told apart from a held-out one.
+    targets : str
+        What is known of held-out drugs: ``"strict"``, nothing but their structure, neither in
+        training nor when they are scored, nor to the graph's encoder; ``"informed"``, their known
+        targets, as users of library drugs get it.
     """
 
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
     dropped: np.ndarray
+    targets: str = "strict"
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Row numbers by name of the part, those in no part last."""
+        return {name: getattr(self, name) for name in (*PARTS, "dropped")}
 
 
 def split_by_drug(
@@ -37,6 +47,7 @@ def split_by_drug(
     test: float = 0.1,
     seed: int = 0,
     most_rows: float = 0.02,
+    targets: str = "strict",
 ) -> Split:
     """Hold out drugs: by structure (InChIKey connectivity block) and by name.
 
@@ -49,6 +60,8 @@ def split_by_drug(
     most_rows : float
         A drug with more than this share of the rows stays in training: one drug must not decide a
         score.
+    targets : str
+        See `Split`.
 
     Returns
     -------
@@ -57,7 +70,7 @@ def split_by_drug(
     Raises
     ------
     DataError
-        If a part is empty or a leak is found.
+        If a part is empty, a leak is found, or `targets` is not known.
 
     Notes
     -----
@@ -79,7 +92,8 @@ def split_by_drug(
     held_out = np.flatnonzero(np.isin(parts, (1, 2)))
     parts[~known & (parts == 0) & resembles(data, held_out)] = 3
     rows = parts[data.drug_index]
-    split = Split(*(np.flatnonzero(rows == i) for i in range(4)))
+    train_rows, valid_rows, test_rows, dropped = (np.flatnonzero(rows == i) for i in range(4))
+    split = Split(train_rows, valid_rows, test_rows, dropped, targets)
     assert_no_leak(data, split)
     return split
 
@@ -109,6 +123,11 @@ def assert_no_leak(data: TrainingData, split: Split) -> None:
     DataError
         Naming the drug, or the part that is empty.
     """
+    if split.targets not in TARGETS:
+        raise DataError(
+            f"The targets of held-out drugs cannot be {split.targets!r}.",
+            fix=f"Use one of {', '.join(TARGETS)}.",
+        )
     found = {part: _identities(data, getattr(split, part)) for part in PARTS}
     for part, values in found.items():
         if not values:

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -86,7 +86,11 @@ def build(
     """
     data = data or TrainingData.load(base / config.data)
     split = split or split_by_drug(
-        data, valid=config.valid, test=config.test, seed=config.split_seed
+        data,
+        valid=config.valid,
+        test=config.test,
+        seed=config.split_seed,
+        targets=config.targets,
     )
     known = {"n_value_tokens": 128, **config.model}["n_value_tokens"]
     used = np.unique(data.profile_index[split.train])
@@ -107,9 +111,8 @@ def build(
         vectors = _network_vectors(base / config.ppi, data.info["entrez_id"])
         model.cell_embedding.get_buffer("ppi").copy_(torch.from_numpy(vectors / vectors.std()))
     fit_units(model, data, split.train)
-    # Training and early stopping see held-out drugs as nobody studied them; the informed score
-    # is taken at the end.
-    graph = biology.strict if biology is not None else None
+    # In a strict split, training and early stopping see held-out drugs as nobody studied them.
+    graph = getattr(biology, split.targets) if biology is not None else None
     view = TensorView(data, bins, model_config.max_atoms, graph)
     return Setup(config, data, split, bins, biology, view, model)
 
@@ -118,7 +121,8 @@ def _biology(config: TrainConfig, base: Path, data: TrainingData, split: Split) 
     if not config.graph:
         return None
     biology = Biology.load(base / config.graph)
-    biology.check(data.drug_keys, held_out_keys(data, split))
+    strict = split.targets == "strict"
+    biology.check(data.drug_keys, held_out_keys(data, split) if strict else ())
     return biology
 
 
@@ -252,7 +256,8 @@ def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
     from xpert_core.learning.card import INFORMED, MODEL, score_card
 
     views = {MODEL: setup.view}
-    if setup.biology is not None and setup.model.config.use_graph:
+    told = setup.split.targets == "informed"
+    if setup.biology is not None and setup.model.config.use_graph and not told:
         views[INFORMED] = TensorView(
             setup.data, setup.bins, setup.model.config.max_atoms, setup.biology.informed
         )
@@ -270,10 +275,10 @@ def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
         "epochs": run.epochs_done,
         "minutes": round(minutes, 1),
         "parameters": parameters,
-        "rows": {p.name: len(getattr(setup.split, p.name)) for p in fields(setup.split)},
+        "rows": {part: len(rows) for part, rows in setup.split.parts().items()},
         "drugs": {
-            p.name: len(np.unique(setup.data.drug_index[getattr(setup.split, p.name)]))
-            for p in fields(setup.split)
+            part: len(np.unique(setup.data.drug_index[rows]))
+            for part, rows in setup.split.parts().items()
         },
         "cell_lines": len(setup.data.cells),
         "profiles": len(setup.data.profiles),

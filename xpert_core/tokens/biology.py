@@ -80,6 +80,13 @@ class Biology:
     def check(self, drug_keys: tuple[str, ...], held_out: tuple[str, ...]) -> None:
         """Refuse vectors of other drugs, or of an encoder that saw targets of held-out drugs.
 
+        Parameters
+        ----------
+        drug_keys : tuple of str
+            Drugs of the training data.
+        held_out : tuple of str
+            Drugs whose targets nothing may know; empty where they may be known.
+
         Raises
         ------
         DataError

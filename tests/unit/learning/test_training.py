@@ -127,6 +127,24 @@ def test_biological_vectors_are_used_and_scored_in_both_modes(tmp_path: Path) ->
     assert load_checkpoint(without.folder).meta.graph == {}
 
 
+def test_the_split_says_whether_targets_of_held_out_drugs_are_known(tmp_path: Path) -> None:
+    """Informed: the other table is trained on, the encoder may have seen the targets."""
+    path = biology(tmp_path / "biology.safetensors", held_out=())
+    values = {**TINY, "graph": str(path), "targets": "informed"}
+    informed = build(TrainConfig.from_dict(values), Path())
+    assert informed.split.targets == "informed"
+    table = informed.biology.informed
+    np.testing.assert_allclose(informed.view.drugs.graph.numpy(), table, atol=1e-6)
+    path = biology(tmp_path / "biology.safetensors")
+    strict = build(TrainConfig.from_dict({**values, "targets": "strict"}), Path())
+    np.testing.assert_allclose(strict.view.drugs.graph.numpy(), strict.biology.strict, atol=1e-6)
+    with pytest.raises(DataError, match="cannot be 'none'"):
+        build(TrainConfig.from_dict({**values, "targets": "none"}), Path())
+    card = train(write(tmp_path, **{k: values[k] for k in ("graph", "targets")}, max_epochs=1),
+                 tmp_path / "out").card  # fmt: skip
+    assert "XPert, told the drug's known targets" not in {e["model"] for e in card["scores"]}
+
+
 def test_vectors_that_saw_held_out_targets_are_refused(tmp_path: Path) -> None:
     data = TrainingData.load(DATA)
     for changes, words in (

@@ -1,0 +1,261 @@
+"""A benchmark runs, goes on where it stopped, repeats itself, and says what is beaten."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from xpert_core.benchmark.config import BenchmarkConfig, Task, tasks
+from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
+from xpert_core.benchmark.report import verdict, write_report
+from xpert_core.benchmark.runner import execute, run, write_split
+from xpert_core.benchmark.tables import (
+    difference_table,
+    fold_table,
+    interval_table,
+    row_table,
+    score_table,
+    stars,
+)
+from xpert_core.cli.application import application
+from xpert_core.errors import DataError
+from xpert_core.learning.fold_files import load_folds
+from xpert_core.tokens.dataset import TrainingData
+
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "tests" / "data" / "l1000_small.safetensors"
+VALUES = {
+    "name": "tiny",
+    "data": str(DATA),
+    "n_folds": 3,
+    "workers": 1,
+    "scenarios": [{"name": "cold-drug", "folds": [1, 2, 3]}],
+    "models": ["mean-cell", "ridge", {"name": "ridge blind", "kind": "ridge", "drug": "zeroed"}],
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    path = folder / "bench.yaml"
+    path.write_text(yaml.safe_dump({**VALUES, **changes}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("bench")
+    config = BenchmarkConfig.load(write(folder))
+    return config, run(config, folder / "out"), folder / "out"
+
+
+def test_every_task_leaves_scores_of_every_test_row(finished) -> None:
+    config, found, out = finished
+    assert len(found) == 9 and len(list((out / "tasks").glob("*.json"))) == 9
+    data = TrainingData.load(config.data)
+    folds = load_folds(out / "splits" / "cold-drug.csv", data)
+    for f in found:
+        test = folds.split(f.facts["fold"] - 1).test
+        assert sorted(f.rows["row"]) == sorted(test)
+        for readout, values in f.facts["values"].items():
+            own = f.rows[f.rows["readout"] == (0 if "level 3" in readout else 1)]
+            assert values["pcc"] == pytest.approx(own["pcc"].mean())
+        assert f.facts["seconds"]["fit"] > 0 and f.facts["memory_mib"] > 0
+
+
+def test_what_is_done_is_not_done_again_and_repeats_itself(finished, tmp_path: Path) -> None:
+    config, found, out = finished
+    steps = []
+    again = run(config, out, lambda *step: steps.append(step))
+    assert steps == [(9, 9, "")], "nothing was left to do"
+    victim = next((out / "tasks").glob("*.json"))
+    before = json.loads(victim.read_text())["values"]
+    victim.unlink()
+    run(config, out, lambda *step: steps.append(step))
+    assert steps[1:][0][0] == 8 and steps[-1][:2] == (9, 9)
+    assert json.loads(victim.read_text())["values"] == before
+    pd.testing.assert_frame_equal(score_table(found), score_table(again))
+    fresh = run(config, tmp_path / "fresh")
+    pd.testing.assert_frame_equal(score_table(found), score_table(fresh))
+
+
+def test_a_failed_task_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    models = ["mean-cell", {"name": "broken", "kind": "ridge", "settings": {"penalties": 3}}]
+    scenarios = [{"name": "cold-drug", "folds": [1]}]
+    config = BenchmarkConfig.load(write(tmp_path, models=models, scenarios=scenarios))
+    with pytest.raises(DataError, match="1 of 2 tasks failed") as caught:
+        run(config, tmp_path / "out")
+    assert "broken, seed 0" in caught.value.where and "penalties" in caught.value.where
+    assert len(list((tmp_path / "out" / "tasks").glob("*.json"))) == 1
+
+
+def test_tables_by_hand(finished) -> None:
+    _, found, _ = finished
+    scores = score_table(found)
+    place = scores[(scores["model"] == "ridge") & (scores["metric"] == "pcc")]
+    level3 = place[place["readout"].str.contains("level 3")]["value"]
+    folds = fold_table(scores)
+    own = folds[(folds["model"] == "ridge") & (folds["metric"] == "pcc")].iloc[0]
+    assert own["mean"] == pytest.approx(level3.mean()) and own["sd"] == pytest.approx(level3.std())
+    assert (own["folds"], own["seeds"]) == (3, 1)
+    ranks = folds[folds["metric"] == "rmse"].sort_values("mean")
+    level3_ranks = ranks[ranks["readout"].str.contains("level 3")]["rank"].tolist()
+    assert level3_ranks == [1, 2, 3], "smaller errors come first"
+    rows = row_table(found)
+    apart = difference_table(rows, "ridge").set_index(["readout", "model"])
+    wide = rows.pivot_table(index=["readout", "fold", "row"], columns="model", values="value")
+    for readout in wide.index.unique("readout"):
+        expected = (wide["ridge"] - wide["mean-cell"]).loc[readout].mean()
+        line = apart.loc[(readout, "mean-cell")]
+        assert line["difference"] == pytest.approx(expected)
+        assert line["low"] <= expected <= line["high"] and 0 < line["p"] <= 1
+    assert [stars(p) for p in (0.0005, 0.005, 0.03, 0.2, float("nan"))] == [
+        "***", "**", "*", "ns", "",
+    ]  # fmt: skip
+    assert (interval_table(rows)["unit"] == "drug").all()
+
+
+def test_the_verdict_says_what_is_not_beaten() -> None:
+    place = {"scenario": "cold-drug", "readout": "level 3"}
+    own = pd.DataFrame([{**place, "model": "XPert", "mean": 0.2, "low": 0.1, "high": 0.3}])
+    apart = pd.DataFrame(
+        [
+            {**place, "model": "better", "low": -0.3, "high": -0.1},
+            {**place, "model": "level", "low": -0.1, "high": 0.1},
+            {**place, "model": "worse", "low": 0.1, "high": 0.3},
+        ]
+    )
+    text = verdict(own, apart, "XPert")
+    assert "does NOT beat better; cannot be told from level; beats worse" in text
+
+
+def test_report_leads_with_the_verdict_and_needs_no_network(finished, tmp_path: Path) -> None:
+    config, found, _ = finished
+    path = write_report(config, found, tmp_path)
+    text = path.read_text()
+    assert text.split("\n\n")[1].startswith("**cold-drug, log2 change (level 3)**: mean-cell")
+    assert "| ridge blind |" in text and "PCC ↑" in text and "What each model costs" in text
+    page = path.with_suffix(".html").read_text()
+    assert "<table>" in page and "vegaEmbed" in page
+    assert 'src="http' not in page and "<link" not in page
+    assert len(pd.read_parquet(tmp_path / "scores.parquet")) == len(score_table(found))
+
+
+def test_drug_inputs_are_taken_away_or_exchanged() -> None:
+    data = TrainingData.load(DATA)
+    zeroed = with_drug_input(data, "zeroed", 0)
+    assert not (zeroed.fingerprint.any() or zeroed.molecule.any() or zeroed.has_molecule.any())
+    shuffled = with_drug_input(data, "shuffled", 0)
+    moved = [s != t for s, t in zip(data.drug_smiles, shuffled.drug_smiles, strict=True) if s]
+    assert np.mean(moved) > 0.9
+    assert sorted(shuffled.drug_smiles) == sorted(data.drug_smiles)
+    i = next(i for i, s in enumerate(shuffled.drug_smiles) if s)
+    j = data.drug_smiles.index(shuffled.drug_smiles[i])
+    np.testing.assert_array_equal(shuffled.fingerprint[i], data.fingerprint[j])
+    own, other = (d.atoms[slice(*d.atom_offsets[k : k + 2])] for d, k in ((shuffled, i), (data, j)))
+    np.testing.assert_array_equal(own, other)
+    assert with_drug_input(data, "true", 0) is data
+
+
+def test_xpert_is_trained_by_its_recipe_and_never_shown_the_test_rows() -> None:
+    pytest.importorskip("lightning")
+    config = BenchmarkConfig.load(ROOT / "training" / "configs" / "smoke.yaml")
+    spec = next(m for m in config.models if m.name == "XPert of a single branch")
+    assert recipe_of(spec, config.base)["model"]["single_branch"] is True
+    assert recipe_of(spec, config.base)["model"]["d_model"] == 16
+    data = TrainingData.load(config.data)
+    rows = np.arange(len(data))
+    train, valid, test = rows[::3], rows[1::3], rows[2::3]
+    hidden = replace(data, x_deg=data.x_deg.copy())
+    hidden.x_deg[test] = 1e6
+    predictions = []
+    for given in (data, hidden):
+        model = make_model(spec, config.base, 0)
+        model.fit(given, train, valid)
+        predictions.append(model.predict(given, test))
+    np.testing.assert_allclose(predictions[0], predictions[1], atol=1e-5)
+
+
+def test_means_that_cannot_answer_are_not_asked() -> None:
+    config = BenchmarkConfig.load(ROOT / "training" / "configs" / "smoke.yaml")
+    asked = {(t.scenario.name, t.model.name) for t in tasks(config)}
+    assert ("cold-drug", "mean-drug") not in asked and ("warm-start", "mean-drug") in asked
+    seeds = {t.model.name: t.seed for t in tasks(config)}
+    assert seeds["mlp-morgan"] == 1 and seeds["ridge"] == 0
+
+
+def test_an_identity_changes_with_what_its_numbers_depend_on() -> None:
+    config = BenchmarkConfig.load(ROOT / "training" / "configs" / "smoke.yaml")
+    task = tasks(config)[0]
+    base = task.identity("data", "split", {"lr": 1})
+    others = [
+        task.identity("other", "split", {"lr": 1}),
+        task.identity("data", "other", {"lr": 1}),
+        task.identity("data", "split", {"lr": 2}),
+        replace(task, seed=7).identity("data", "split", {"lr": 1}),
+        replace(task, fold=3).identity("data", "split", {"lr": 1}),
+    ]
+    assert len({base, *others}) == 6
+    assert task.identity("data", "split", {"lr": 1}) == base
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scenarios": [{"name": "cold"}]}, "scenario cold"),
+        ({"scenarios": [{"name": "cold-drug", "folds": [4]}]}, "fold 4"),
+        ({"models": ["gears"]}, "model kind gears"),
+        ({"models": ["ridge", "ridge"]}, "two models named ridge"),
+        ({"models": [{"name": "x", "kind": "xpert"}]}, "without a recipe"),
+        ({"models": [{"name": "ridge", "drug": "gone"}]}, "drug gone"),
+        ({"models": []}, "no scenario, model or seed"),
+        ({"speed": 3}, "speed"),
+        ({"models": [{"name": "ridge", "alpha": 3}]}, "unknown keys alpha"),
+        ({"data": None}, "cannot be used"),
+    ],
+)
+def test_bad_configurations(tmp_path: Path, change: dict, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        BenchmarkConfig.load(write(tmp_path, **change))
+    assert words in str(caught.value)
+
+
+def test_damaged_results_and_planted_leaks_are_refused(tmp_path: Path) -> None:
+    scenarios = [{"name": "cold-drug", "folds": [1]}]
+    config = BenchmarkConfig.load(write(tmp_path, models=["mean"], scenarios=scenarios))
+    run(config, tmp_path)
+    table = next((tmp_path / "tasks").glob("*.parquet"))
+    table.write_bytes(b"cut")
+    with pytest.raises(DataError, match="stored result"):
+        run(config, tmp_path)
+    split = tmp_path / "splits" / "cold-drug.csv"
+    split.write_text(split.read_text().replace("train", "test", 1))
+    with pytest.raises(DataError, match="changed after"):
+        run(config, tmp_path)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    scenarios = [{"name": "cold-drug", "folds": [1]}]
+    path = write(tmp_path, models=["mean-cell", "control"], scenarios=scenarios)
+    done = CliRunner().invoke(
+        application, ["benchmark", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "beats control" in done.output and (tmp_path / "out" / "report.md").is_file()
+    failed = CliRunner().invoke(application, ["benchmark", str(tmp_path / "none.yaml")])
+    assert failed.exit_code == 2 and "How to fix" in failed.output
+
+
+def test_one_task_scores_the_rows_of_its_fold_alone(tmp_path: Path) -> None:
+    config = BenchmarkConfig.load(write(tmp_path))
+    data = TrainingData.load(config.data)
+    write_split(config, config.scenarios[0], data, tmp_path)
+    split = load_folds(tmp_path / "cold-drug.csv", data).split(1)
+    task = Task(config.scenarios[0], 2, config.models[0], 0)
+    found = execute(task, data, split, config.base)
+    assert set(found.rows["row"]) == set(split.test)

@@ -1,0 +1,223 @@
+"""What a benchmark runs, read from YAML; unknown keys are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xpert_core.baselines import registry
+from xpert_core.errors import DataError
+from xpert_core.learning.folds import SCENARIOS
+
+XPERT = "xpert"
+DRUG_INPUTS = ("true", "zeroed", "shuffled")
+READOUT_CHOICES = ("both", "level 3", "level 5")
+_FIX = "Compare with training/configs/smoke.yaml."
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the tables.
+
+    Attributes
+    ----------
+    name : str
+        What the tables call it.
+    kind : str
+        ``"xpert"`` or the name of a baseline.
+    settings : dict
+        Of a baseline: keyword arguments. Of XPert: fields of `TrainConfig` that differ from
+        `recipe`.
+    recipe : str
+        Of XPert: a training configuration, relative to the benchmark's file.
+    drug : str
+        ``"true"``; ``"zeroed"`` or ``"shuffled"`` take the drug's structure and place away, in
+        training too: what is left is what the model does without its drug input.
+    """
+
+    name: str
+    kind: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+    drug: str = "true"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its numbers depend on a seed."""
+        return (
+            self.kind == XPERT or self.drug == "shuffled" or registry.available()[self.kind].seeded
+        )
+
+    def applies(self, scenario: str) -> bool:
+        """Whether the scenario can ask it."""
+        return self.kind == XPERT or registry.available()[self.kind].applies(scenario)
+
+
+@dataclass(frozen=True)
+class ScenarioSpec:
+    """One scenario of the tables.
+
+    Attributes
+    ----------
+    name : str
+    readout : str
+        Rows that take part: ``"both"``, ``"level 3"`` or ``"level 5"``.
+    folds : tuple of int
+        Folds that run, from 1; all five are drawn whichever run.
+    """
+
+    name: str
+    readout: str = "both"
+    folds: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """A benchmark.
+
+    Attributes
+    ----------
+    name : str
+    data : Path
+        Prepared training data; relative paths start from the configuration file.
+    scenarios : tuple of ScenarioSpec
+    models : tuple of ModelSpec
+    seeds : tuple of int
+        Of models that depend on one; others run once.
+    n_folds, split_seed : int
+    workers : int
+        Processes; each uses one thread.
+    base : Path
+        Folder of the configuration file.
+    """
+
+    name: str
+    data: Path
+    scenarios: tuple[ScenarioSpec, ...]
+    models: tuple[ModelSpec, ...]
+    seeds: tuple[int, ...] = (0,)
+    n_folds: int = 5
+    split_seed: int = 0
+    workers: int = 2
+    base: Path = Path()
+
+    @classmethod
+    def load(cls, path: Path) -> BenchmarkConfig:
+        """Read a YAML file.
+
+        Raises
+        ------
+        DataError
+            When it cannot be read, has unknown keys, or names what does not exist.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            scenarios = tuple(_record(ScenarioSpec, v) for v in values.pop("scenarios"))
+            models = tuple(_record(ModelSpec, v) for v in values.pop("models"))
+            data = path.parent / values.pop("data")
+            values["seeds"] = tuple(values.get("seeds", (0,)))
+            found = cls(data=data, scenarios=scenarios, models=models, base=path.parent, **values)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, *_WRONG) as error:
+            raise DataError(
+                "The benchmark's configuration cannot be used.",
+                where=f"{path.name}: {str(error)[:200]}",
+                fix=_FIX,
+            ) from error
+        found._check(path.name)
+        return found
+
+    def _check(self, where: str) -> None:
+        names = [m.name for m in self.models]
+        wrong = [
+            *(f"scenario {s.name}" for s in self.scenarios if s.name not in SCENARIOS),
+            *(f"readout {s.readout}" for s in self.scenarios if s.readout not in READOUT_CHOICES),
+            *(f"fold {f}" for s in self.scenarios for f in s.folds if not 1 <= f <= self.n_folds),
+            *(
+                f"model kind {m.kind}"
+                for m in self.models
+                if m.kind != XPERT and m.kind not in registry.available()
+            ),
+            *(f"drug {m.drug}" for m in self.models if m.drug not in DRUG_INPUTS),
+            *(f"two models named {n}" for n in sorted(set(names)) if names.count(n) > 1),
+            *(
+                f"{m.name} without a recipe"
+                for m in self.models
+                if m.kind == XPERT and not m.recipe
+            ),
+        ]
+        if not (self.scenarios and self.models and self.seeds):
+            wrong.append("no scenario, model or seed")
+        if wrong:
+            raise DataError(
+                f"The benchmark's configuration cannot be used: {', '.join(wrong)}.",
+                where=where,
+                fix=_FIX,
+            )
+
+
+_WRONG = (KeyError, TypeError, ValueError, AttributeError)
+
+
+def _record(kind: type, values: Any) -> Any:
+    values = {"name": values} if isinstance(values, str) else dict(values)
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"unknown keys {', '.join(unknown)}")
+    if kind is ModelSpec:
+        values.setdefault("kind", values["name"])
+    if "folds" in values:
+        values["folds"] = tuple(int(f) for f in values["folds"])
+    return kind(**values)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on one fold with one seed.
+
+    Attributes
+    ----------
+    scenario : ScenarioSpec
+    fold : int
+        From 1.
+    model : ModelSpec
+    seed : int
+    """
+
+    scenario: ScenarioSpec
+    fold: int
+    model: ModelSpec
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """For people: ``cold-drug, fold 1, ridge, seed 0``."""
+        return f"{self.scenario.name}, fold {self.fold}, {self.model.name}, seed {self.seed}"
+
+    def identity(self, data_digest: str, split_digest: str, recipe: dict[str, Any]) -> str:
+        """Hash of everything its numbers depend on but the program itself."""
+        from xpert_core import __version__
+
+        scenario = {"name": self.scenario.name, "readout": self.scenario.readout}
+        document = [
+            scenario, self.fold, asdict(self.model), self.seed, data_digest, split_digest, recipe,
+            __version__,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def tasks(config: BenchmarkConfig) -> list[Task]:
+    """Every task, the quick models first within a fold, in the order of the configuration."""
+    return [
+        Task(scenario, fold, model, seed)
+        for scenario in config.scenarios
+        for fold in scenario.folds
+        for model in config.models
+        if model.applies(scenario.name)
+        for seed in (config.seeds if model.seeded else config.seeds[:1])
+    ]

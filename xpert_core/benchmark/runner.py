@@ -1,0 +1,224 @@
+"""Run the tasks of a benchmark: resumable, over processes, every number on disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xpert_core.benchmark.config import BenchmarkConfig, ScenarioSpec, Task, tasks
+from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
+from xpert_core.errors import DataError
+from xpert_core.evaluation.metrics import METRICS, Context, evaluate
+from xpert_core.files import atomic_path, write_bytes_atomic
+from xpert_core.learning.fold_files import load_folds, save_folds
+from xpert_core.learning.folds import labels_of, make_folds, withhold_unknown
+from xpert_core.learning.splits import Split
+from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS, Z_READOUT, TrainingData
+
+Report = Callable[[int, int, str], None]
+"""(tasks done, tasks in all, label of the last)"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What one task left on disk.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        A line a test row: ``row``, ``readout``, ``drug``, ``cell`` and every metric that has a
+        value for a row.
+    facts : dict
+        Task, ``identity``, ``values`` (metric by read-out), ``seconds``, ``epochs``,
+        ``memory_mib``.
+    """
+
+    rows: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> list[Finished]:
+    """Run what is not on disk yet, and read everything.
+
+    Parameters
+    ----------
+    config : BenchmarkConfig
+    out : Path
+        Folder of the benchmark: ``splits/``, ``tasks/``.
+    progress : callable, optional
+
+    Raises
+    ------
+    DataError
+        When the data or a split cannot be used, or a task failed: the others are kept.
+    """
+    data = TrainingData.load(config.data)
+    splits = {s.name: write_split(config, s, data, out / "splits") for s in config.scenarios}
+    jobs: list[tuple[Task, Path]] = []
+    for task in tasks(config):
+        identity = task.identity(
+            data.digest, splits[task.scenario.name], recipe_of(task.model, config.base)
+        )
+        jobs.append((task, out / "tasks" / identity[:16]))
+    left = [job for job in jobs if not job[1].with_suffix(".json").is_file()]
+    report = progress or (lambda *_: None)
+    done = len(jobs) - len(left)
+    report(done, len(jobs), "")
+    for task in _executed(config, left, out):
+        done += 1
+        report(done, len(jobs), task.label)
+    return [read_task(path) for _, path in jobs]
+
+
+def _executed(config: BenchmarkConfig, left: list[tuple[Task, Path]], out: Path) -> Iterator[Task]:
+    if not left:
+        return
+    # Forking a process that has used PyTorch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    failed: list[str] = []
+    with ProcessPoolExecutor(
+        config.workers, context, initializer=_start, initargs=(config, out)
+    ) as pool:
+        running = {pool.submit(_work, task, path): task for task, path in left}
+        try:
+            for future in as_completed(running):
+                error = future.exception()
+                if error is None:
+                    yield running[future]
+                else:
+                    failed.append(f"{running[future].label}: {error}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if failed:
+        raise DataError(
+            f"{len(failed)} of {len(left)} tasks failed; the others are kept.",
+            where=failed[0][:300],
+            fix="Mend the cause and run the same command again: what is done stays done.",
+        )
+
+
+_loaded: dict[str, Any] = {}
+
+
+def _start(config: BenchmarkConfig, out: Path) -> None:
+    """In each worker: one thread, the data read once."""
+    import torch
+
+    torch.set_num_threads(1)
+    _loaded.update(config=config, data=TrainingData.load(config.data), splits=out / "splits")
+
+
+def _work(task: Task, path: Path) -> None:
+    config, data = _loaded["config"], _loaded["data"]
+    folds = load_folds(_loaded["splits"] / f"{task.scenario.name}.csv", data)
+    finished = execute(task, data, folds.split(task.fold - 1), config.base)
+    finished.facts["identity"] = path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path.with_suffix(".parquet")) as temporary:
+        finished.rows.to_parquet(temporary, index=False)
+    # Written last: a task counts as done when this file is there.
+    document = json.dumps(finished.facts, indent=1) + "\n"
+    write_bytes_atomic(path.with_suffix(".json"), document.encode())
+
+
+def execute(task: Task, data: TrainingData, split: Split, base: Path) -> Finished:
+    """Fit one model on one fold and score its test rows, each read-out by itself."""
+    started = time.perf_counter()
+    seen = with_drug_input(data, task.model.drug, task.seed)
+    model = make_model(task.model, base, task.seed)
+    model.fit(seen, split.train, split.valid)
+    fitted = time.perf_counter()
+    predicted = model.predict(seen, split.test)
+    seconds = {"fit": fitted - started, "predict": time.perf_counter() - fitted}
+    values, tables = {}, []
+    for readout, label in enumerate(READOUTS):
+        chosen = data.readout[split.test] == readout
+        if not chosen.any():
+            continue
+        rows = split.test[chosen]
+        scores = evaluate(
+            data.x_deg[rows], predicted[chosen], context=context_of(data, split.train, rows)
+        )
+        values[label] = {name: score.value for name, score in scores.items()}
+        table = {
+            "row": rows,
+            "readout": readout,
+            "drug": np.array(data.drug_keys)[data.drug_index[rows]],
+            "cell": np.array(data.cells)[data.cell_index[rows]],
+        }
+        table |= {n: s.each for n, s in scores.items() if METRICS[n].unit == "row"}
+        tables.append(pd.DataFrame(table))
+    facts = {
+        "scenario": task.scenario.name,
+        "fold": task.fold,
+        "model": task.model.name,
+        "kind": task.model.kind,
+        "drug": task.model.drug,
+        "seed": task.seed,
+        "values": values,
+        "seconds": seconds,
+        "epochs": getattr(model, "epochs", 0),
+        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    return Finished(pd.concat(tables, ignore_index=True), facts)
+
+
+def context_of(data: TrainingData, train: np.ndarray, rows: np.ndarray) -> Context:
+    """What the metrics know of rows: the centre is the mean change of the cell's training rows."""
+    from xpert_core.baselines.simple import MeanOfCell
+
+    mean = MeanOfCell()
+    mean.fit(data, train, rows[:0])
+    return Context(data.drug_index[rows], data.cell_index[rows], mean.predict(data, rows))
+
+
+def write_split(
+    config: BenchmarkConfig, scenario: ScenarioSpec, data: TrainingData, folder: Path
+) -> str:
+    """Write the split file of a scenario, or check the one that is there; returns its hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{scenario.name}.csv"
+    if not path.is_file():
+        rows = {"level 3": LOG2_READOUT, "level 5": Z_READOUT}.get(scenario.readout)
+        chosen = None if rows is None else data.readout == rows
+        folds = make_folds(
+            labels_of(data),
+            scenario.name,
+            rows=chosen,
+            n_folds=config.n_folds,
+            seed=config.split_seed,
+        )
+        return save_folds(path, withhold_unknown(folds, data), data)
+    load_folds(path, data)
+    header = path.read_text(encoding="utf-8").splitlines()[:4]
+    return next(line.split(": ")[1] for line in header if line.startswith("# sha256"))
+
+
+def read_task(path: Path) -> Finished:
+    """Read what a task left.
+
+    Raises
+    ------
+    DataError
+        When one of its files is missing or damaged.
+    """
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return Finished(pd.read_parquet(path.with_suffix(".parquet")), facts)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "A stored result of the benchmark cannot be read.",
+            where=f"{path.name}: {str(error)[:200]}",
+            fix="Delete its two files and run the same command again.",
+        ) from error

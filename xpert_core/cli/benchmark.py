@@ -1,0 +1,47 @@
+"""``xpert benchmark``: models x scenarios x folds x seeds, and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def benchmark(
+    config: Annotated[Path, typer.Argument(help="What to run, a YAML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of results; runs/benchmark/NAME by default.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as in the file by default.")
+    ] = None,
+) -> None:
+    """Compare models on new drugs, cell lines, doses and times.
+
+    It can be stopped at any time: what is done stays done when the command is repeated.
+    """
+    from dataclasses import replace
+
+    from xpert_core.benchmark.config import BenchmarkConfig
+    from xpert_core.benchmark.report import write_report
+    from xpert_core.benchmark.runner import run
+    from xpert_core.cli.console import progress_bar
+
+    chosen = BenchmarkConfig.load(config)
+    if workers is not None:
+        chosen = replace(chosen, workers=workers)
+    folder = out or Path("runs") / "benchmark" / chosen.name
+    with progress_bar() as display:
+        task = display.add_task("Reading data and splits", total=None)
+
+        def progress(done: int, total: int, label: str) -> None:
+            if label:
+                display.console.print(f"{done} of {total}: {label}", highlight=False)
+            display.update(task, completed=done, total=total, description="Tasks")
+
+        finished = run(chosen, folder, progress)
+    report = write_report(chosen, finished, folder)
+    verdict = report.read_text(encoding="utf-8").split("\n\n")[1]
+    print(verdict.replace("**", ""))
+    print(f"Report: {report} and {report.with_suffix('.html')}")
