@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from xpert_core.conditions import DOSE_BIN_EDGES_UM, TIME_BINS_H
+from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import pearson_rows
+from xpert_core.paths import assets_dir
 from xpert_core.tokens.dataset import READOUTS, TrainingData
 
 CONDITION_DIM = len(DOSE_BIN_EDGES_UM) + 1 + len(TIME_BINS_H) + len(READOUTS)
@@ -107,10 +110,7 @@ class NetworkBaseline(ABC):
         for epoch in range(1, self.max_epochs + 1):
             self.epochs = epoch
             self.network.train()
-            order = train[torch.randperm(len(train)).numpy()]
-            # A last batch of one row would break batch norm: it joins the one before.
-            count = max(1, len(order) // self.batch)
-            for chosen in np.array_split(order, count):
+            for chosen in self.batches(data, train):
                 rows = self._rows(data, chosen)
                 change = torch.from_numpy(self._scaled(data, chosen))
                 optimizer.zero_grad(set_to_none=True)
@@ -127,14 +127,22 @@ class NetworkBaseline(ABC):
                 break
         self.network.load_state_dict(best_state)
 
+    def batches(self, data: TrainingData, train: np.ndarray) -> Iterator[np.ndarray]:
+        """Rows of each batch of an epoch."""
+        order = train[torch.randperm(len(train)).numpy()]
+        # A last batch of one row would break batch norm: all have nearly the same size.
+        yield from np.array_split(order, max(1, len(order) // self.batch))
+
     @torch.no_grad()
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """x_deg in units of the read-out."""
         self.network.eval()
         found = np.zeros((len(rows), data.x_deg.shape[1]), dtype=np.float32)
-        for start in range(0, len(rows), 256):
-            chosen = rows[start : start + 256]
-            found[start : start + 256] = self.network(self._rows(data, chosen)).numpy()
+        # Rows of a drug together: some networks compute what depends on the drug once.
+        order = np.argsort(data.drug_index[rows], kind="stable")
+        for start in range(0, len(rows), self.batch):
+            chosen = order[start : start + self.batch]
+            found[chosen] = self.network(self._rows(data, rows[chosen])).numpy()
         return found * self._scale[data.readout[rows]][:, None]
 
     def _scaled(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
@@ -155,6 +163,41 @@ class NetworkBaseline(ABC):
 def table(values: np.ndarray) -> Tensor:
     """Features of all drugs as float32, shape (D, F)."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def gene_vectors(data: TrainingData) -> Tensor:
+    """Network vectors of the genes of the data, standardised, shape (G, 128).
+
+    Raises
+    ------
+    DataError
+        When they are missing or damaged, or lack a gene.
+    """
+    path = assets_dir() / "ppi" / "netmf_128d.npz"
+    fix = "Install the program again, or write them with training/prepare_ppi.py."
+    try:
+        with np.load(path, allow_pickle=False) as stream:
+            genes, vectors = stream["entrez_id"].tolist(), stream["embedding"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            "The network vectors of genes cannot be read.", where=path.name, fix=fix
+        ) from error
+    row_of = {gene: row for row, gene in enumerate(genes)}
+    missing = [gene for gene in data.info["entrez_id"] if gene not in row_of]
+    if missing:
+        raise DataError(
+            f"{len(missing)} genes have no network vector.",
+            where=f"{path.name}, first Entrez id {missing[0]}",
+            fix=fix,
+        )
+    own = vectors[[row_of[gene] for gene in data.info["entrez_id"]]]
+    return table((own - own.mean(axis=0)) / np.maximum(own.std(axis=0), 1e-6))
+
+
+def one_hot_cells(cell: Tensor, seen: Tensor) -> Tensor:
+    """One-hot cell line, shape (B, cells); zeros for one that was not trained on."""
+    found = nn.functional.one_hot(cell, len(seen)).float()
+    return found * seen
 
 
 def dense(*widths: int, dropout: float, slope: float = 0.0) -> nn.Sequential:

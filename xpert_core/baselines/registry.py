@@ -12,7 +12,7 @@ import numpy as np
 from xpert_core.errors import DataError
 from xpert_core.tokens.dataset import TrainingData
 
-_MODULES = ("simple", "neighbours", "mlp", "transigen", "prnet")
+_MODULES = ("simple", "neighbours", "mlp", "transigen", "prnet", "deepce", "ciger")
 
 
 class Baseline(Protocol):
