@@ -18,6 +18,7 @@ from xpert_core.baselines.network import (
     Rows,
     gene_vectors,
     one_hot_cells,
+    seen_cells,
 )
 from xpert_core.baselines.registry import BaselineInfo, register
 from xpert_core.tokens.dataset import READOUTS, TrainingData
@@ -28,7 +29,7 @@ DECODER = (512, 128, 32)
 
 
 class _CIGER(Network):
-    def __init__(self, graphs: Molecules, genes: Tensor, cells: int, seen: Tensor) -> None:
+    def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor) -> None:
         super().__init__()
         self.graphs = graphs
         self.register_buffer("genes", genes)
@@ -37,7 +38,7 @@ class _CIGER(Network):
         # The first layer of the MLP on [gene, fingerprint, cell, conditions], in two parts: the
         # same numbers without repeating the drug for every gene.
         self.from_gene = nn.Linear(genes.shape[1], HIDDEN)
-        self.from_row = nn.Linear(FINGERPRINT + cells + CONDITION_DIM, HIDDEN, bias=False)
+        self.from_row = nn.Linear(FINGERPRINT + len(seen) + CONDITION_DIM, HIDDEN, bias=False)
         self.narrow = nn.Linear(HIDDEN, WIDTH)
         self.attention = nn.MultiheadAttention(WIDTH, 1, batch_first=True)
         widths = (*DECODER, 1)
@@ -80,10 +81,8 @@ class CIGER(NetworkBaseline):
 
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
         """Graphs of all drugs are read once."""
-        seen = torch.zeros(len(data.cells), dtype=torch.bool)
-        seen[torch.from_numpy(np.unique(data.cell_index[train]))] = True
         graphs = molecules(data.drug_smiles)
-        return _CIGER(graphs, gene_vectors(data), len(data.cells), seen)
+        return _CIGER(graphs, gene_vectors(data), seen_cells(data, train))
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
         """Train, then give the scores a unit."""

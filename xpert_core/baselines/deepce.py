@@ -26,6 +26,7 @@ from xpert_core.baselines.network import (
     Rows,
     gene_vectors,
     one_hot_cells,
+    seen_cells,
 )
 from xpert_core.baselines.registry import BaselineInfo, register
 from xpert_core.tokens.dataset import TrainingData
@@ -62,7 +63,7 @@ class _Layer(nn.Module):
 
 
 class _DeepCE(Network):
-    def __init__(self, graphs: Molecules, genes: Tensor, cells: int, seen: Tensor) -> None:
+    def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor) -> None:
         super().__init__()
         self.graphs = graphs
         self.register_buffer("genes", genes)
@@ -70,7 +71,7 @@ class _DeepCE(Network):
         self.gene = nn.Linear(genes.shape[1], WIDTH)
         self.fingerprint = NeuralFingerprint(CONVOLUTIONS, WIDTH)
         self.layers = nn.ModuleList(_Layer() for _ in range(LAYERS))
-        self.cell = nn.Linear(cells, SMALL)
+        self.cell = nn.Linear(len(seen), SMALL)
         self.condition = nn.Linear(CONDITION_DIM, SMALL)
         self.head = nn.Sequential(
             nn.Linear(2 * WIDTH + 2 * SMALL, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1)
@@ -109,10 +110,8 @@ class DeepCE(NetworkBaseline):
 
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
         """Graphs of all drugs are read once."""
-        seen = torch.zeros(len(data.cells), dtype=torch.bool)
-        seen[torch.from_numpy(np.unique(data.cell_index[train]))] = True
         graphs = molecules(data.drug_smiles)
-        return _DeepCE(graphs, gene_vectors(data), len(data.cells), seen)
+        return _DeepCE(graphs, gene_vectors(data), seen_cells(data, train))
 
     def batches(self, data: TrainingData, train: np.ndarray) -> Iterator[np.ndarray]:
         """Drugs in random order, the rows of each together."""

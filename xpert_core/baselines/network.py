@@ -194,6 +194,13 @@ def gene_vectors(data: TrainingData) -> Tensor:
     return table((own - own.mean(axis=0)) / np.maximum(own.std(axis=0), 1e-6))
 
 
+def seen_cells(data: TrainingData, train: np.ndarray) -> Tensor:
+    """Which cell lines are trained on, shape (cells,)."""
+    found = torch.zeros(len(data.cells), dtype=torch.bool)
+    found[torch.from_numpy(np.unique(data.cell_index[train]))] = True
+    return found
+
+
 def one_hot_cells(cell: Tensor, seen: Tensor) -> Tensor:
     """One-hot cell line, shape (B, cells); zeros for one that was not trained on."""
     found = nn.functional.one_hot(cell, len(seen)).float()

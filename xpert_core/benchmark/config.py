@@ -36,8 +36,8 @@ class ModelSpec:
     recipe : str
         Of XPert: a training configuration, relative to the benchmark's file.
     drug : str
-        ``"true"``; ``"zeroed"`` or ``"shuffled"`` take the drug's structure and place away, in
-        training too: what is left is what the model does without its drug input.
+        ``"true"``; ``"zeroed"`` and ``"shuffled"`` take the drug's structure away, or exchange it
+        with others, and its place in the graph away, in training too.
     """
 
     name: str
@@ -133,7 +133,7 @@ class BenchmarkConfig:
         return found
 
     def _check(self, where: str) -> None:
-        names = [m.name for m in self.models]
+        names, asked = ([x.name for x in part] for part in (self.models, self.scenarios))
         wrong = [
             *(f"scenario {s.name}" for s in self.scenarios if s.name not in SCENARIOS),
             *(f"readout {s.readout}" for s in self.scenarios if s.readout not in READOUT_CHOICES),
@@ -144,6 +144,7 @@ class BenchmarkConfig:
                 if m.kind != XPERT and m.kind not in registry.available()
             ),
             *(f"drug {m.drug}" for m in self.models if m.drug not in DRUG_INPUTS),
+            *(f"two of scenario {n}" for n in sorted(set(asked)) if asked.count(n) > 1),
             *(f"two models named {n}" for n in sorted(set(names)) if names.count(n) > 1),
             *(
                 f"{m.name} without a recipe"

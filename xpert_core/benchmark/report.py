@@ -72,7 +72,8 @@ PCC: Pearson correlation of predicted and measured change (x_deg) of each test r
 Tables with ± give mean and standard deviation over folds of the mean over seeds; intervals in
 brackets are 95 % bootstraps over drugs (over cell lines where these are new), which is the unit of
 the claim. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
-holds other drugs, cell lines or conditions by the same rule as the test part."""
+holds other drugs, cell lines or conditions by the same rule as the test part. Settings of a recipe
+are taken as given: where they were chosen is for its author to say."""
 
 
 def main_model(config: BenchmarkConfig) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -98,7 +100,10 @@ def _executed(config: BenchmarkConfig, left: list[tuple[Task, Path]], out: Path)
                 else:
                     failed.append(f"{running[future].label}: {error}")
         except BaseException:
+            # Not waited for: a task can take ten minutes, and leaves nothing half written.
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             raise
     if failed:
         raise DataError(
@@ -112,16 +117,18 @@ _loaded: dict[str, Any] = {}
 
 
 def _start(config: BenchmarkConfig, out: Path) -> None:
-    """In each worker: one thread, the data read once."""
+    """In each worker: one thread, the data read once; the parent alone hears Ctrl-C."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     _loaded.update(config=config, data=TrainingData.load(config.data), splits=out / "splits")
 
 
 def _work(task: Task, path: Path) -> None:
     config, data = _loaded["config"], _loaded["data"]
-    folds = load_folds(_loaded["splits"] / f"{task.scenario.name}.csv", data)
+    folds = load_folds(split_path(config, task.scenario, _loaded["splits"]), data)
     finished = execute(task, data, folds.split(task.fold - 1), config.base)
     finished.facts["identity"] = path.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,12 +190,18 @@ def context_of(data: TrainingData, train: np.ndarray, rows: np.ndarray) -> Conte
     return Context(data.drug_index[rows], data.cell_index[rows], mean.predict(data, rows))
 
 
+def split_path(config: BenchmarkConfig, scenario: ScenarioSpec, folder: Path) -> Path:
+    """File of a scenario's split; what it depends on is in its name, so no other is read for it."""
+    kind = scenario.readout.replace(" ", "")
+    return folder / f"{scenario.name}-{kind}-{config.n_folds}-folds-seed-{config.split_seed}.csv"
+
+
 def write_split(
     config: BenchmarkConfig, scenario: ScenarioSpec, data: TrainingData, folder: Path
 ) -> str:
     """Write the split file of a scenario, or check the one that is there; returns its hash."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{scenario.name}.csv"
+    path = split_path(config, scenario, folder)
     if not path.is_file():
         rows = {"level 3": LOG2_READOUT, "level 5": Z_READOUT}.get(scenario.readout)
         chosen = None if rows is None else data.readout == rows

@@ -169,8 +169,6 @@ def train(
     DataError
         On a bad configuration, leaking split, unreadable data or diverged loss.
     """
-    if not any(importlib.util.find_spec(n) for n in ("lightning", "pytorch_lightning")):
-        raise DataError("Training needs Lightning.", fix='Install it: pip install "xpert[train]".')
     config = TrainConfig.load(config_path)
     torch.set_num_threads(config.threads)
     setup = build(config, Path(config_path).parent)
@@ -215,8 +213,10 @@ def fit(
     Raises
     ------
     DataError
-        On a state of another configuration, or a diverged loss.
+        Without Lightning, on a state of another configuration, or on a diverged loss.
     """
+    if not any(importlib.util.find_spec(n) for n in ("lightning", "pytorch_lightning")):
+        raise DataError("Training needs Lightning.", fix='Install it: pip install "xpert[train]".')
     from xpert_core.learning.module import Validation, XPertModule, make_optimizer, pl
 
     config = setup.config

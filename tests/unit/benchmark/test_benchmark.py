@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from processes import hear_ctrl_c
 from typer.testing import CliRunner
 
-from xpert_core.benchmark.config import BenchmarkConfig, Task, tasks
+from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec, Task, tasks
 from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
 from xpert_core.benchmark.report import verdict, write_report
-from xpert_core.benchmark.runner import execute, run, write_split
+from xpert_core.benchmark.runner import execute, run, split_path, write_split
 from xpert_core.benchmark.tables import (
     difference_table,
     fold_table,
@@ -27,6 +33,7 @@ from xpert_core.benchmark.tables import (
 from xpert_core.cli.application import application
 from xpert_core.errors import DataError
 from xpert_core.learning.fold_files import load_folds
+from xpert_core.tokens.biology import Biology
 from xpert_core.tokens.dataset import TrainingData
 
 ROOT = Path(__file__).parents[3]
@@ -58,7 +65,7 @@ def test_every_task_leaves_scores_of_every_test_row(finished) -> None:
     config, found, out = finished
     assert len(found) == 9 and len(list((out / "tasks").glob("*.json"))) == 9
     data = TrainingData.load(config.data)
-    folds = load_folds(out / "splits" / "cold-drug.csv", data)
+    folds = load_folds(split_path(config, config.scenarios[0], out / "splits"), data)
     for f in found:
         test = folds.split(f.facts["fold"] - 1).test
         assert sorted(f.rows["row"]) == sorted(test)
@@ -181,6 +188,58 @@ def test_xpert_is_trained_by_its_recipe_and_never_shown_the_test_rows() -> None:
     np.testing.assert_allclose(predictions[0], predictions[1], atol=1e-5)
 
 
+def graph_model(tmp_path: Path, withheld: tuple[str, ...], **settings: object) -> ModelSpec:
+    """XPert with graph vectors of an encoder that never saw the targets of some drugs."""
+    data = TrainingData.load(DATA)
+    vectors = np.ones((len(data.drug_keys), 4), dtype=np.float32) / 2
+    path = tmp_path / "biology.safetensors"
+    Biology(data.drug_keys, vectors, vectors, withheld, "g" * 64).save(path)
+    recipe = str(ROOT / "training" / "configs" / "smoke-xpert.yaml")
+    values = {"graph": str(path), "max_epochs": 1, **settings}
+    return ModelSpec("XPert", "xpert", settings=values, recipe=recipe)
+
+
+def test_graph_vectors_that_know_test_drugs_are_refused_in_a_strict_split(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    data = TrainingData.load(DATA)
+    config = BenchmarkConfig.load(write(tmp_path))
+    write_split(config, config.scenarios[0], data, tmp_path)
+    split = load_folds(split_path(config, config.scenarios[0], tmp_path), data).split(0)
+    keys = np.array(data.drug_keys)[data.drug_index]
+    held_out = {part: tuple(sorted(set(keys[getattr(split, part)]))) for part in ("valid", "test")}
+    # Only the validation drugs are withheld: the test drugs' targets are known to the encoder.
+    leaking = make_model(graph_model(tmp_path, held_out["valid"]), config.base, 0)
+    with pytest.raises(DataError, match="saw the targets"):
+        leaking.fit(data, split.train, split.valid)
+    told = make_model(graph_model(tmp_path, (), targets="informed"), config.base, 0)
+    told.fit(data, split.train, split.valid)
+    both = tuple(sorted({*held_out["valid"], *held_out["test"]}))
+    strict = make_model(graph_model(tmp_path, both), config.base, 0)
+    strict.fit(data, split.train, split.valid)
+    assert np.isfinite(strict.predict(data, split.test)).all()
+
+
+def test_without_its_drug_input_the_place_in_the_graph_goes_too(tmp_path: Path) -> None:
+    spec = graph_model(tmp_path, ())
+    assert recipe_of(spec, tmp_path)["graph"]
+    for drug in ("zeroed", "shuffled"):
+        assert recipe_of(replace(spec, drug=drug), tmp_path)["graph"] == ""
+
+
+def test_another_readout_number_of_folds_or_seed_has_a_split_of_its_own(tmp_path: Path) -> None:
+    config = BenchmarkConfig.load(write(tmp_path))
+    scenario = config.scenarios[0]
+    data = TrainingData.load(DATA)
+    others = [
+        (config, scenario),
+        (config, replace(scenario, readout="level 3")),
+        (replace(config, n_folds=4), scenario),
+        (replace(config, split_seed=1), scenario),
+    ]
+    assert len({write_split(c, s, data, tmp_path / "splits") for c, s in others}) == 4
+    assert len({split_path(c, s, tmp_path) for c, s in others}) == 4
+
+
 def test_means_that_cannot_answer_are_not_asked() -> None:
     config = BenchmarkConfig.load(ROOT / "training" / "configs" / "smoke.yaml")
     asked = {(t.scenario.name, t.model.name) for t in tasks(config)}
@@ -213,6 +272,7 @@ def test_an_identity_changes_with_what_its_numbers_depend_on() -> None:
         ({"models": ["ridge", "ridge"]}, "two models named ridge"),
         ({"models": [{"name": "x", "kind": "xpert"}]}, "without a recipe"),
         ({"models": [{"name": "ridge", "drug": "gone"}]}, "drug gone"),
+        ({"scenarios": ["cold-drug", {"name": "cold-drug", "readout": "level 3"}]}, "two of scen"),
         ({"models": []}, "no scenario, model or seed"),
         ({"speed": 3}, "speed"),
         ({"models": [{"name": "ridge", "alpha": 3}]}, "unknown keys alpha"),
@@ -233,7 +293,7 @@ def test_damaged_results_and_planted_leaks_are_refused(tmp_path: Path) -> None:
     table.write_bytes(b"cut")
     with pytest.raises(DataError, match="stored result"):
         run(config, tmp_path)
-    split = tmp_path / "splits" / "cold-drug.csv"
+    split = split_path(config, config.scenarios[0], tmp_path / "splits")
     split.write_text(split.read_text().replace("train", "test", 1))
     with pytest.raises(DataError, match="changed after"):
         run(config, tmp_path)
@@ -251,11 +311,38 @@ def test_command_line(tmp_path: Path) -> None:
     assert failed.exit_code == 2 and "How to fix" in failed.output
 
 
+def test_ctrl_c_stops_a_long_task_at_once_and_keeps_what_is_done(tmp_path: Path) -> None:
+    endless = {"name": "prnet", "settings": {"max_epochs": 10**6, "patience": 10**6}}
+    scenarios = [{"name": "cold-drug", "folds": [1]}]
+    path = write(tmp_path, models=["mean-cell", endless], scenarios=scenarios)
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from xpert_core.cli import main; main()",
+         "benchmark", str(path), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
+    end = time.monotonic() + 90
+    while not list(out.glob("tasks/*.json")):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.5)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)
+    # It would never end by itself.
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Stopped" in error
+    assert "Traceback" not in error
+    assert sorted(p.suffix for p in (out / "tasks").iterdir()) == [".json", ".parquet"]
+
+
 def test_one_task_scores_the_rows_of_its_fold_alone(tmp_path: Path) -> None:
     config = BenchmarkConfig.load(write(tmp_path))
     data = TrainingData.load(config.data)
     write_split(config, config.scenarios[0], data, tmp_path)
-    split = load_folds(tmp_path / "cold-drug.csv", data).split(1)
+    split = load_folds(split_path(config, config.scenarios[0], tmp_path), data).split(1)
     task = Task(config.scenarios[0], 2, config.models[0], 0)
     found = execute(task, data, split, config.base)
     assert set(found.rows["row"]) == set(split.test)
