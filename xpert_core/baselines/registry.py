@@ -12,7 +12,7 @@ import numpy as np
 from xpert_core.errors import DataError
 from xpert_core.tokens.dataset import TrainingData
 
-_MODULES = ("simple", "neighbours", "mlp", "transigen", "prnet", "deepce", "ciger")
+_MODULES = ("simple", "neighbours", "stack", "mlp", "transigen", "prnet", "deepce", "ciger")
 
 
 class Baseline(Protocol):
@@ -39,6 +39,9 @@ class BaselineInfo:
         such a mean out where these are new; a network without them is asked all the same.
     seeded : bool
         Whether its numbers depend on a seed.
+    grouped : bool
+        Whether it asks what the scenario holds out as a whole: ``group="drug"``, ``"cell"`` or
+        ``"row"``.
     differs : str
         Where it differs from what is published under its name; "" where it is ours.
     """
@@ -48,6 +51,7 @@ class BaselineInfo:
     knows_cell: bool = False
     knows_drug: bool = False
     seeded: bool = False
+    grouped: bool = False
     differs: str = ""
 
     def applies(self, scenario: str) -> bool:

@@ -38,6 +38,15 @@ class ModelSpec:
     drug : str
         ``"true"``; ``"zeroed"`` and ``"shuffled"`` take the drug's structure away, or exchange it
         with others, and its place in the graph away, in training too.
+    keep_predictions : bool
+        Whether predictions of test and validation rows stay on disk: for figures of single genes.
+    average_seeds : bool
+        Whether the mean prediction over all seeds is scored as a model of its own; keeps the
+        predictions.
+    scenarios : tuple of str
+        Scenarios it takes part in; () = all that can ask it.
+    folds, seeds : tuple of int
+        Of these scenarios; () = as the benchmark says. An ablation may run on fewer.
     """
 
     name: str
@@ -45,6 +54,16 @@ class ModelSpec:
     settings: dict[str, Any] = field(default_factory=dict)
     recipe: str = ""
     drug: str = "true"
+    keep_predictions: bool = False
+    average_seeds: bool = False
+    scenarios: tuple[str, ...] = ()
+    folds: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether predictions stay on disk."""
+        return self.keep_predictions or self.average_seeds
 
     @property
     def seeded(self) -> bool:
@@ -54,8 +73,15 @@ class ModelSpec:
         )
 
     def applies(self, scenario: str) -> bool:
-        """Whether the scenario can ask it."""
+        """Whether the scenario asks it, and can."""
+        if self.scenarios and scenario not in self.scenarios:
+            return False
         return self.kind == XPERT or registry.available()[self.kind].applies(scenario)
+
+    def seeds_of(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        """Seeds it runs with, when the benchmark's are `seeds`."""
+        own = self.seeds or seeds
+        return own if self.seeded else own[:1]
 
 
 @dataclass(frozen=True)
@@ -143,6 +169,12 @@ class BenchmarkConfig:
                 for m in self.models
                 if m.kind != XPERT and m.kind not in registry.available()
             ),
+            *(
+                f"{m.name} in scenario {s}"
+                for m in self.models
+                for s in m.scenarios
+                if s not in {s.name for s in self.scenarios}
+            ),
             *(f"drug {m.drug}" for m in self.models if m.drug not in DRUG_INPUTS),
             *(f"two of scenario {n}" for n in sorted(set(asked)) if asked.count(n) > 1),
             *(f"two models named {n}" for n in sorted(set(names)) if names.count(n) > 1),
@@ -172,8 +204,11 @@ def _record(kind: type, values: Any) -> Any:
         raise ValueError(f"unknown keys {', '.join(unknown)}")
     if kind is ModelSpec:
         values.setdefault("kind", values["name"])
-    if "folds" in values:
-        values["folds"] = tuple(int(f) for f in values["folds"])
+    for name in ("folds", "seeds"):
+        if name in values:
+            values[name] = tuple(int(v) for v in values[name])
+    if "scenarios" in values:
+        values["scenarios"] = tuple(str(v) for v in values["scenarios"])
     return kind(**values)
 
 
@@ -205,9 +240,13 @@ class Task:
         from xpert_core import __version__
 
         scenario = {"name": self.scenario.name, "readout": self.scenario.readout}
+        model = asdict(self.model)
+        # What is kept, and where else it runs, changes no number.
+        for name in ("keep_predictions", "average_seeds", "scenarios", "folds", "seeds"):
+            del model[name]
         document = [
-            scenario, self.fold, asdict(self.model), self.seed, data_digest, split_digest, recipe,
-            __version__,
+            scenario, self.fold, [model, self.model.keeps], self.seed,
+            data_digest, split_digest, recipe, __version__,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -219,6 +258,6 @@ def tasks(config: BenchmarkConfig) -> list[Task]:
         for scenario in config.scenarios
         for fold in scenario.folds
         for model in config.models
-        if model.applies(scenario.name)
-        for seed in (config.seeds if model.seeded else config.seeds[:1])
+        if model.applies(scenario.name) and (not model.folds or fold in model.folds)
+        for seed in model.seeds_of(config.seeds)
     ]

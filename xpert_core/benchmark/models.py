@@ -11,10 +11,17 @@ import numpy as np
 
 from xpert_core.baselines import registry
 from xpert_core.baselines.registry import Baseline
+from xpert_core.baselines.stack import Stack
 from xpert_core.benchmark.config import XPERT, ModelSpec
 from xpert_core.learning.config import TrainConfig
+from xpert_core.learning.folds import SCENARIOS
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import TrainingData
+
+OF_THE_BENCHMARK = ("snapshots", "residual")
+"""Settings of an XPert model that are not fields of its training configuration."""
+INNER_GROUPS = {"drug": "drug", "scaffold": "drug", "cell": "cell"}
+"""What a stack holds out inside the training part, by what the scenario holds out."""
 
 
 def recipe_of(spec: ModelSpec, base: Path) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def recipe_of(spec: ModelSpec, base: Path) -> dict[str, Any]:
     if spec.kind != XPERT:
         return {}
     recipe = TrainConfig.load(base / spec.recipe).to_dict()
-    changed = dict(spec.settings)
+    changed = {k: v for k, v in spec.settings.items() if k not in OF_THE_BENCHMARK}
     recipe["model"] = {**recipe["model"], **changed.pop("model", {})}
     recipe["loss"] = {**recipe["loss"], **changed.pop("loss", {})}
     if spec.drug != "true":
@@ -41,11 +48,24 @@ class XPertModel:
         Fields of `TrainConfig`; paths relative to `base`.
     base : Path
     seed : int
+    snapshots : int
+        Epochs whose predictions are averaged: those with the best validation scores of the run.
+    residual : Stack, optional
+        Untrained; the network learns what to add to it.
     """
 
-    def __init__(self, values: dict[str, Any], base: Path, seed: int) -> None:
+    def __init__(
+        self,
+        values: dict[str, Any],
+        base: Path,
+        seed: int,
+        snapshots: int = 1,
+        residual: Stack | None = None,
+    ) -> None:
         self.config = TrainConfig.from_dict({**values, "seed": seed, "threads": 1})
         self.base = base
+        self.snapshots = snapshots
+        self.residual = residual
         self.epochs = 0
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
@@ -60,22 +80,44 @@ class XPertModel:
         rest = rest[known[data.drug_index[rest]]]
         nothing = np.zeros(0, dtype=np.int64)
         split = Split(train, valid, rest, nothing, self.config.targets)
-        self.setup = build(self.config, self.base, data=data, split=split)
+        prior = None
+        if self.residual is not None:
+            self.residual.fit(data, train, valid)
+            prior = self.residual.priors(data)
+        self.setup = build(self.config, self.base, data=data, split=split, prior=prior)
+        self._kept: list[tuple[float, dict[str, Any]]] = []
         with tempfile.TemporaryDirectory() as room:
-            self.epochs = fit(self.setup, Path(room)).best_epoch
+            self.epochs = fit(self.setup, Path(room), progress=self._keep).best_epoch
+
+    def _keep(self, done: int, most: int, scores: dict[str, float]) -> None:
+        """Remember the weights of the best epochs so far."""
+        state = {k: v.detach().clone() for k, v in self.setup.model.state_dict().items()}
+        self._kept.append((scores["score"], state))
+        self._kept = sorted(self._kept, key=lambda kept: -kept[0])[: self.snapshots]
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """x_deg of rows of the data it was fitted on."""
         from xpert_core.learning.loop import predict_rows
 
-        return predict_rows(self.setup.model, self.setup.view, rows)[0]
+        parts = []
+        for _, state in self._kept:
+            self.setup.model.load_state_dict(state)
+            parts.append(predict_rows(self.setup.model, self.setup.view, rows)[0])
+        return np.mean(parts, axis=0, dtype=np.float32)
 
 
-def make_model(spec: ModelSpec, base: Path, seed: int) -> Baseline:
-    """The untrained model of a specification."""
+def make_model(spec: ModelSpec, base: Path, seed: int, scenario: str) -> Baseline:
+    """The untrained model of a specification, as a scenario asks it."""
+    group = INNER_GROUPS.get(SCENARIOS[scenario].grouping, "row")
     if spec.kind == XPERT:
-        return XPertModel(recipe_of(spec, base), (base / spec.recipe).parent, seed)
-    return registry.create(spec.kind, seed=seed, **spec.settings)
+        snapshots = int(spec.settings.get("snapshots", 1))
+        residual = Stack(seed, group) if spec.settings.get("residual") else None
+        folder = (base / spec.recipe).parent
+        return XPertModel(recipe_of(spec, base), folder, seed, snapshots, residual)
+    settings = dict(spec.settings)
+    if registry.available()[spec.kind].grouped:
+        settings["group"] = group
+    return registry.create(spec.kind, seed=seed, **settings)
 
 
 def with_drug_input(data: TrainingData, drug: str, seed: int) -> TrainingData:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from xpert_core.benchmark.config import BenchmarkConfig, ScenarioSpec, Task, tasks
 from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
+from xpert_core.benchmark.predictions import Predictions
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
 from xpert_core.files import atomic_path, write_bytes_atomic
@@ -43,10 +44,13 @@ class Finished:
     facts : dict
         Task, ``identity``, ``values`` (metric by read-out), ``seconds``, ``epochs``,
         ``memory_mib``.
+    predictions : Path or None
+        Where its predictions lie, see `benchmark.predictions`; None where they were not kept.
     """
 
     rows: pd.DataFrame
     facts: dict[str, Any]
+    predictions: Path | None = None
 
 
 def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> list[Finished]:
@@ -79,7 +83,39 @@ def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> l
     for task in _executed(config, left, out):
         done += 1
         report(done, len(jobs), task.label)
-    return [read_task(path) for _, path in jobs]
+    finished = [read_task(path) for _, path in jobs]
+    return finished + averaged(config, data, finished, out)
+
+
+def averaged(
+    config: BenchmarkConfig, data: TrainingData, finished: list[Finished], out: Path
+) -> list[Finished]:
+    """The mean prediction over the seeds of each model that asks for it, scored as its own."""
+    found = []
+    for spec in config.models:
+        own = [f for f in finished if f.facts["model"] == spec.name] if spec.average_seeds else []
+        scenarios = {s.name: s for s in config.scenarios}
+        for place in dict.fromkeys((f.facts["scenario"], f.facts["fold"]) for f in own):
+            seeds = [f for f in own if (f.facts["scenario"], f.facts["fold"]) == place]
+            if len(seeds) < 2:
+                continue
+            kept = [Predictions.load(f.predictions) for f in seeds]
+            mean = np.mean([k.x_deg for k in kept], axis=0, dtype=np.float32)
+            folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
+            train = folds.split(place[1] - 1).train
+            values, rows = scored(data, train, kept[0].rows, mean)
+            facts = {
+                **seeds[0].facts,
+                "model": f"{spec.name}, mean of {len(seeds)} seeds",
+                "values": values,
+                "seconds": _added([f.facts["seconds"] for f in seeds]),
+            }
+            found.append(Finished(rows, facts))
+    return found
+
+
+def _added(parts: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
 def _executed(config: BenchmarkConfig, left: list[tuple[Task, Path]], out: Path) -> Iterator[Task]:
@@ -129,9 +165,9 @@ def _start(config: BenchmarkConfig, out: Path) -> None:
 def _work(task: Task, path: Path) -> None:
     config, data = _loaded["config"], _loaded["data"]
     folds = load_folds(split_path(config, task.scenario, _loaded["splits"]), data)
-    finished = execute(task, data, folds.split(task.fold - 1), config.base)
-    finished.facts["identity"] = path.name
     path.parent.mkdir(parents=True, exist_ok=True)
+    finished = execute(task, data, folds.split(task.fold - 1), config.base, path)
+    finished.facts["identity"] = path.name
     with atomic_path(path.with_suffix(".parquet")) as temporary:
         finished.rows.to_parquet(temporary, index=False)
     # Written last: a task counts as done when this file is there.
@@ -139,33 +175,26 @@ def _work(task: Task, path: Path) -> None:
     write_bytes_atomic(path.with_suffix(".json"), document.encode())
 
 
-def execute(task: Task, data: TrainingData, split: Split, base: Path) -> Finished:
-    """Fit one model on one fold and score its test rows, each read-out by itself."""
+def execute(
+    task: Task, data: TrainingData, split: Split, base: Path, path: Path | None = None
+) -> Finished:
+    """Fit one model on one fold and score its test rows, each read-out by itself.
+
+    Predictions are kept beside `path` where the model asks for it.
+    """
     started = time.perf_counter()
     seen = with_drug_input(data, task.model.drug, task.seed)
-    model = make_model(task.model, base, task.seed)
+    model = make_model(task.model, base, task.seed, task.scenario.name)
     model.fit(seen, split.train, split.valid)
     fitted = time.perf_counter()
     predicted = model.predict(seen, split.test)
     seconds = {"fit": fitted - started, "predict": time.perf_counter() - fitted}
-    values, tables = {}, []
-    for readout, label in enumerate(READOUTS):
-        chosen = data.readout[split.test] == readout
-        if not chosen.any():
-            continue
-        rows = split.test[chosen]
-        scores = evaluate(
-            data.x_deg[rows], predicted[chosen], context=context_of(data, split.train, rows)
-        )
-        values[label] = {name: score.value for name, score in scores.items()}
-        table = {
-            "row": rows,
-            "readout": readout,
-            "drug": np.array(data.drug_keys)[data.drug_index[rows]],
-            "cell": np.array(data.cells)[data.cell_index[rows]],
-        }
-        table |= {n: s.each for n, s in scores.items() if METRICS[n].unit == "row"}
-        tables.append(pd.DataFrame(table))
+    values, rows = scored(data, split.train, split.test, predicted)
+    kept = None
+    if path is not None and task.model.keeps:
+        kept = Predictions.path(path)
+        chosen_on = model.predict(seen, split.valid)
+        Predictions(split.test, predicted, split.valid, chosen_on).save(kept)
     facts = {
         "scenario": task.scenario.name,
         "fold": task.fold,
@@ -178,7 +207,47 @@ def execute(task: Task, data: TrainingData, split: Split, base: Path) -> Finishe
         "epochs": getattr(model, "epochs", 0),
         "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    return Finished(pd.concat(tables, ignore_index=True), facts)
+    return Finished(rows, facts, kept)
+
+
+def scored(
+    data: TrainingData, train: np.ndarray, test: np.ndarray, predicted: np.ndarray
+) -> tuple[dict[str, dict[str, float]], pd.DataFrame]:
+    """Every metric of predictions, each read-out by itself.
+
+    Parameters
+    ----------
+    data : TrainingData
+    train, test : ndarray of int64
+        Training rows, whose mean change centres some metrics; rows that were predicted.
+    predicted : ndarray of float32, shape (len(test), G)
+
+    Returns
+    -------
+    dict
+        Metric by read-out.
+    DataFrame
+        See `Finished.rows`.
+    """
+    values, tables = {}, []
+    for readout, label in enumerate(READOUTS):
+        chosen = data.readout[test] == readout
+        if not chosen.any():
+            continue
+        rows = test[chosen]
+        scores = evaluate(
+            data.x_deg[rows], predicted[chosen], context=context_of(data, train, rows)
+        )
+        values[label] = {name: score.value for name, score in scores.items()}
+        table = {
+            "row": rows,
+            "readout": readout,
+            "drug": np.array(data.drug_keys)[data.drug_index[rows]],
+            "cell": np.array(data.cells)[data.cell_index[rows]],
+        }
+        table |= {n: s.each for n, s in scores.items() if METRICS[n].unit == "row"}
+        tables.append(pd.DataFrame(table))
+    return values, pd.concat(tables, ignore_index=True)
 
 
 def context_of(data: TrainingData, train: np.ndarray, rows: np.ndarray) -> Context:
@@ -228,7 +297,9 @@ def read_task(path: Path) -> Finished:
     """
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return Finished(pd.read_parquet(path.with_suffix(".parquet")), facts)
+        kept = Predictions.path(path)
+        rows = pd.read_parquet(path.with_suffix(".parquet"))
+        return Finished(rows, facts, kept if kept.is_file() else None)
     except (OSError, ValueError) as error:
         raise DataError(
             "A stored result of the benchmark cannot be read.",

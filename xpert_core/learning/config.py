@@ -38,6 +38,11 @@ class TrainConfig:
     gene_dropout, structure_dropout, graph_dropout : float
         Share of profiles with some genes shown as "not measured", of drugs shown without their
         structure and of drugs shown without their place in the graph, so that all are trained.
+    gene_share : float
+        Share of the genes, drawn anew for each batch, that a training step sees and predicts.
+        Validation and prediction see all. Attention costs the square of it.
+    full_epochs : int
+        Epochs at the end that train on all genes, whatever `gene_share` says.
     value_noise : float
         s.d. (tokens) of noise added to value tokens.
     valid, test : float
@@ -68,6 +73,8 @@ class TrainConfig:
     gene_dropout: float = 0.3
     structure_dropout: float = 0.1
     graph_dropout: float = 0.1
+    gene_share: float = 1.0
+    full_epochs: int = 0
     value_noise: float = 0.0
     valid: float = 0.1
     test: float = 0.1

@@ -49,17 +49,36 @@ def augment(
     return replace(batch, profiles=tokens.masked_fill(hidden, missing_token), drugs=drugs)
 
 
+def draw_genes(n_genes: int, config: TrainConfig, generator: torch.Generator) -> Tensor | None:
+    """Genes of one training step in random order, shape (g,); None = all of them.
+
+    A step on a part of the genes costs a part of the time (attention: the square of it), and
+    teaches the network to do with incomplete panels.
+    """
+    if config.gene_share >= 1:
+        return None
+    count = max(2, round(config.gene_share * n_genes))
+    return torch.randperm(n_genes, generator=generator)[:count]
+
+
 def training_terms(
-    model: XPert, batch: Batch, targets: Targets, config: TrainConfig
+    model: XPert,
+    batch: Batch,
+    targets: Targets,
+    config: TrainConfig,
+    genes: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Loss terms of a batch.
+    """Loss terms of a batch, over `genes` (from `draw_genes`) where they are given.
 
     Raises
     ------
     FloatingPointError
         If the loss is not a number.
     """
-    output = model(batch)
+    if genes is not None:
+        genes = genes.to(batch.profiles.device)
+        targets = targets.of_genes(genes)
+    output = model(batch, genes=genes)
     readout = batch.treatments.readout[batch.treatment_index]
     terms = xpert_loss(output, targets, model.get_buffer("x_deg_scale")[readout], config.loss)
     if not torch.isfinite(terms["total"]):
@@ -110,3 +129,12 @@ def fit_units(model: XPert, data: TrainingData, rows: np.ndarray) -> None:
     if len(measured):
         controls = data.profiles[np.unique(data.profile_index[measured])]
         model.get_buffer("x_pert_mean").copy_(torch.from_numpy(controls.mean(axis=0)))
+
+
+def fit_token_means(model: XPert, view: TensorView, rows: np.ndarray) -> None:
+    """Mean value token of each gene over the training profiles, for networks that centre on it."""
+    if model.config.raw_values:
+        tokens = view.tokens[np.unique(view.data.profile_index[rows])].double()
+        measured = tokens < view.missing_token
+        mean = (tokens * measured).sum(dim=0) / measured.sum(dim=0).clamp(min=1)
+        model.cell_embedding.get_buffer("token_mean").copy_(mean)

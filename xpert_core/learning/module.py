@@ -17,7 +17,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from xpert_core.errors import DataError
 from xpert_core.learning.config import TrainConfig
-from xpert_core.learning.loop import augment, predict_rows, training_terms, validation_scores
+from xpert_core.learning.loop import (
+    augment,
+    draw_genes,
+    predict_rows,
+    training_terms,
+    validation_scores,
+)
 from xpert_core.learning.resume import Progress, save_state
 from xpert_core.learning.sampler import ProfileGroupedBatches
 from xpert_core.learning.splits import Split
@@ -102,8 +108,11 @@ class XPertModule(pl.LightningModule):
         """Loss of one batch."""
         batch, targets = item
         batch = augment(batch, self.config, self.view.missing_token, self.generator)
+        genes = None
+        if self.epoch < self.config.max_epochs - self.config.full_epochs:
+            genes = draw_genes(batch.profiles.shape[1], self.config, self.generator)
         try:
-            terms = training_terms(self.model, batch, targets, self.config)
+            terms = training_terms(self.model, batch, targets, self.config, genes)
         except FloatingPointError as error:
             raise DataError(
                 "Training diverged: the loss is not a number.",

@@ -20,7 +20,7 @@ import torch
 
 from xpert_core.errors import DataError
 from xpert_core.learning.config import TrainConfig
-from xpert_core.learning.loop import fit_units, predict_rows
+from xpert_core.learning.loop import fit_token_means, fit_units, predict_rows
 from xpert_core.learning.resume import Progress, load_state
 from xpert_core.learning.splits import Split, held_out_keys, split_by_drug
 from xpert_core.model.checkpoint import ModelMeta, save_checkpoint
@@ -73,6 +73,7 @@ def build(
     *,
     data: TrainingData | None = None,
     split: Split | None = None,
+    prior: np.ndarray | None = None,
 ) -> Setup:
     """Load data, split, fit bins and units on training rows, and build the network.
 
@@ -83,6 +84,9 @@ def build(
         Folder that relative paths of the configuration start from.
     data, split : optional
         Default: what the configuration names.
+    prior : ndarray of float32, shape (N, G), optional
+        What a simple model predicts for each row, out of fold for the training rows; the network
+        then learns what to add.
     """
     data = data or TrainingData.load(base / config.data)
     split = split or split_by_drug(
@@ -105,7 +109,9 @@ def build(
     }
     torch.manual_seed(config.seed)
     model_config = ModelConfig.from_dict({**sizes, **config.model})
-    model_config = model_config.with_(use_graph=model_config.use_graph and biology is not None)
+    model_config = model_config.with_(
+        use_graph=model_config.use_graph and biology is not None, use_prior=prior is not None
+    )
     model = XPert(model_config)
     if config.ppi and model_config.use_ppi:
         vectors = _network_vectors(base / config.ppi, data.info["entrez_id"])
@@ -113,7 +119,8 @@ def build(
     fit_units(model, data, split.train)
     # In a strict split, training and early stopping see held-out drugs as nobody studied them.
     graph = getattr(biology, split.targets) if biology is not None else None
-    view = TensorView(data, bins, model_config.max_atoms, graph)
+    view = TensorView(data, bins, model_config.max_atoms, graph, prior)
+    fit_token_means(model, view, split.train)
     return Setup(config, data, split, bins, biology, view, model)
 
 

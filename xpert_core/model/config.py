@@ -48,6 +48,13 @@ class ModelConfig:
         A read-out of the base branch; only the published network has one, and never trains it.
     single_branch, use_graph, use_molecule, use_atoms, use_ppi, use_readout : bool
         Ablation switches.
+    raw_values : bool
+        Beside its bin's vector a gene gets its value on a line, centred on the gene's mean in the
+        training profiles.
+    direction_head : bool
+        A read-out of the direction of each change, trained beside the others.
+    use_prior : bool
+        x_deg is what a simple model predicts (`Batch.prior`) plus what the network adds.
     """
 
     style: str = "corrected"
@@ -81,6 +88,9 @@ class ModelConfig:
     use_atoms: bool = True
     use_ppi: bool = True
     use_readout: bool = True
+    raw_values: bool = False
+    direction_head: bool = False
+    use_prior: bool = False
 
     def __post_init__(self) -> None:
         choices = {

@@ -39,16 +39,32 @@ class CellEmbedding(nn.Module):
             # the free vector beside it tells apart genes that share a network vector.
             self.register_buffer("ppi", torch.zeros(config.n_genes, config.ppi_dim))
             self.ppi_projection = nn.Linear(config.ppi_dim, d, bias=False)
+        self.n_value_tokens = config.n_value_tokens
+        self.raw: nn.Linear | None = None
+        if config.raw_values:
+            # Tokens are ranks of the profile's own data set, so the line holds on every assay.
+            self.register_buffer("token_mean", torch.zeros(config.n_genes))
+            self.raw = nn.Linear(1, d, bias=False)
         with torch.no_grad():
             self.value.weight[: config.n_value_tokens] = _smooth_vectors(config.n_value_tokens, d)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Value tokens (P, G) to embeddings (P, G + 1, d)."""
+    def forward(self, tokens: Tensor, genes: Tensor | None = None) -> Tensor:
+        """Value tokens (P, G) to embeddings (P, G + 1, d); with `genes`, of these genes alone."""
         gene = self.gene
         if self.ppi_projection is not None:
             gene = gene + self.ppi_projection(self.get_buffer("ppi"))
-        embedded = self.dropout(self.norm(self.value(tokens) + gene))
+        value = self.value(tokens)
+        if self.raw is not None:
+            value = value + self.raw(self._centred(tokens)[..., None])
+        if genes is not None:
+            value, gene = value[:, genes], gene[genes]
+        embedded = self.dropout(self.norm(value + gene))
         return torch.cat([self.cls.expand(len(tokens), -1, -1), embedded], dim=1)
+
+    def _centred(self, tokens: Tensor) -> Tensor:
+        """Distance of each token from the gene's mean token, in tenths of all bins."""
+        apart = (tokens - self.get_buffer("token_mean")) * (10 / self.n_value_tokens)
+        return apart.masked_fill(tokens >= self.n_value_tokens, 0.0)
 
 
 class ConditionEmbedding(nn.Module):

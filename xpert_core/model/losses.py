@@ -24,12 +24,15 @@ class LossWeights:
         beta and gamma, equation 14.
     cell_class : float
         delta, equation 15.
+    direction : float
+        Of the direction head, where the network has one; not in the paper.
     """
 
     pert_mse: float = 0.2
     deg_mse: float = 0.2
     deg_pcc: float = 1.0
     cell_class: float = 0.003
+    direction: float = 0.2
 
 
 def pearson(a: Tensor, b: Tensor) -> Tensor:
@@ -57,8 +60,9 @@ def xpert_loss(
     Returns
     -------
     dict
-        ``pert_mse``, ``deg_mse``, ``deg_pcc`` (1 - PCC), ``cell_class`` and ``total``. The x_pert
-        term counts only rows with a measured post-treatment profile.
+        ``pert_mse``, ``deg_mse``, ``deg_pcc`` (1 - PCC), ``cell_class``, ``direction`` and
+        ``total``. The x_pert term counts only rows with a measured post-treatment profile, the
+        direction term each gene by the size of its change: the sign of no change is noise.
     """
     error = (output.x_deg - targets.x_deg) / unit[:, None]
     terms = {
@@ -66,6 +70,7 @@ def xpert_loss(
         "deg_pcc": (1 - pearson(output.x_deg, targets.x_deg)).mean(),
         "pert_mse": output.x_pert.new_zeros(()),
         "cell_class": output.x_deg.new_zeros(()),
+        "direction": output.x_deg.new_zeros(()),
     }
     if targets.has_x_pert.any():
         measured = targets.has_x_pert
@@ -75,6 +80,12 @@ def xpert_loss(
         # Summed over the two branches, as published.
         logits = output.class_logits.flatten(0, 1)
         terms["cell_class"] = 2 * F.cross_entropy(logits, labels, ignore_index=-1)
+    if output.direction is not None:
+        size = targets.x_deg.abs()
+        weight = size / size.mean(dim=1, keepdim=True).clamp(min=1e-6)
+        terms["direction"] = F.binary_cross_entropy_with_logits(
+            output.direction, (targets.x_deg > 0).to(size.dtype), weight
+        )
     terms["total"] = sum(
         (getattr(weights, name) * value for name, value in terms.items()),
         start=output.x_deg.new_zeros(()),

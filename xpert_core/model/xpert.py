@@ -72,6 +72,8 @@ class Output:
         cls embedding of the perturbation and the base branch.
     class_logits : Tensor or None, shape (R, 2, n_classes)
         Cell classes from both cls tokens, perturbation branch first.
+    direction : Tensor or None, shape (R, G)
+        Logit of "goes up", where the network has that head.
     """
 
     x_deg: Tensor
@@ -79,6 +81,7 @@ class Output:
     x_ctl: Tensor | None
     cls: Tensor
     class_logits: Tensor | None
+    direction: Tensor | None = None
 
 
 class XPert(nn.Module):
@@ -107,6 +110,12 @@ class XPert(nn.Module):
         self.pert_head = _head(config)
         self.deg_head = _head(config)
         self.control_head = _head(config) if config.control_head else None
+        self.direction_head = _head(config) if config.direction_head else None
+        self.prior = nn.Linear(1, config.d_model, bias=False) if config.use_prior else None
+        if config.use_prior:
+            # Training starts at the simple model itself.
+            nn.init.zeros_(self.deg_head[-1].weight)
+            nn.init.zeros_(self.deg_head[-1].bias)
         self.classifier = nn.Linear(config.d_model, config.n_classes) if config.n_classes else None
         # Units of the targets, measured on the training rows; identity in the published style.
         self.register_buffer("x_deg_scale", torch.ones(config.n_readouts))
@@ -118,7 +127,9 @@ class XPert(nn.Module):
             if isinstance(module, MultiHeadAttention):
                 module.backend = backend
 
-    def encode_profiles(self, tokens: Tensor, maps: Maps | None = None) -> CellStates:
+    def encode_profiles(
+        self, tokens: Tensor, maps: Maps | None = None, genes: Tensor | None = None
+    ) -> CellStates:
         """Encode distinct control profiles, without any drug.
 
         Parameters
@@ -126,8 +137,10 @@ class XPert(nn.Module):
         tokens : Tensor of int64, shape (P, G)
         maps : dict, optional
             Filled with the attention each token receives per layer, ``base_SA_i`` and so on.
+        genes : Tensor of int64, shape (g,), optional
+            Genes that take part, as if no other were there; all states then have g + 1 tokens.
         """
-        embedded = self.cell_embedding(tokens)
+        embedded = self.cell_embedding(tokens, genes)
         base = None
         if not self.config.single_branch:
             base = embedded
@@ -173,6 +186,8 @@ class XPert(nn.Module):
         treatments: TreatmentStates,
         readout: Tensor,
         maps: Maps | None = None,
+        genes: Tensor | None = None,
+        prior: Tensor | None = None,
     ) -> Output:
         """Join profiles and treatments row by row.
 
@@ -182,6 +197,10 @@ class XPert(nn.Module):
         readout : Tensor of int64, shape (R,)
         maps : dict, optional
             Filled with mean cell-to-drug attention per cross-attention layer, ``CA_i``.
+        genes : Tensor of int64, shape (g,), optional
+            What the profiles were encoded with; the predictions have g genes.
+        prior : Tensor, shape (R, G), optional
+            See `Batch.prior`; needed where the configuration says `use_prior`.
         """
         state = cells.start
         layers = list(self.pert_layers)
@@ -198,30 +217,55 @@ class XPert(nn.Module):
                 maps[f"CA_{i}"] = layer.cross_received(state, drug, treatments.mask)
             state = layer.cross(state, drug, treatments.mask)
             crosses += 1
-        return self._read_out(self.pert_norm(state), cells.base, readout)
+        if prior is not None and genes is not None:
+            prior = prior[:, genes]
+        return self._read_out(self.pert_norm(state), cells.base, readout, genes, prior)
 
-    def forward(self, batch: Batch, maps: Maps | None = None) -> Output:
-        """Predict the rows of a batch; profiles and treatments are encoded once each."""
-        cells = self.encode_profiles(batch.profiles, maps)
+    def forward(
+        self, batch: Batch, maps: Maps | None = None, genes: Tensor | None = None
+    ) -> Output:
+        """Predict the rows of a batch; profiles and treatments are encoded once each.
+
+        `maps` and `genes` are those of `encode_profiles` and `decode`.
+        """
+        cells = self.encode_profiles(batch.profiles, maps, genes)
         treatments = self.encode_treatments(*self.encode_drugs(batch.drugs), batch.treatments)
         return self.decode(
             cells.take(batch.profile_index),
             treatments.take(batch.treatment_index),
             batch.treatments.readout[batch.treatment_index],
             maps,
+            genes,
+            batch.prior,
         )
 
-    def _read_out(self, pert: Tensor, base: Tensor | None, readout: Tensor) -> Output:
-        difference = pert if base is None else pert - base
-        x_deg = self.deg_head(difference[:, 1:]).squeeze(-1)
-        x_deg = x_deg * self.get_buffer("x_deg_scale")[readout][:, None]
-        x_pert = self.pert_head(pert[:, 1:]).squeeze(-1) + self.get_buffer("x_pert_mean")
+    def _read_out(
+        self,
+        pert: Tensor,
+        base: Tensor | None,
+        readout: Tensor,
+        genes: Tensor | None,
+        prior: Tensor | None,
+    ) -> Output:
+        difference = (pert if base is None else pert - base)[:, 1:]
+        unit = self.get_buffer("x_deg_scale")[readout][:, None]
+        if self.prior is not None:
+            assert prior is not None, "a network with use_prior needs Batch.prior"
+            difference = difference + self.prior((prior / unit)[..., None])
+        x_deg = self.deg_head(difference).squeeze(-1) * unit
+        if self.prior is not None:
+            x_deg = x_deg + prior
+        direction = None
+        if self.direction_head is not None:
+            direction = self.direction_head(difference).squeeze(-1)
+        mean = self.get_buffer("x_pert_mean")
+        x_pert = self.pert_head(pert[:, 1:]).squeeze(-1) + (mean if genes is None else mean[genes])
         cls = torch.stack([pert[:, 0], pert[:, 0] if base is None else base[:, 0]], dim=1)
         x_ctl = None
         if self.control_head is not None and base is not None:
             x_ctl = self.control_head(base[:, 1:]).squeeze(-1)
         logits = None if self.classifier is None else self.classifier(cls)
-        return Output(x_deg, x_pert, x_ctl, cls, logits)
+        return Output(x_deg, x_pert, x_ctl, cls, logits, direction)
 
 
 def _names(layers: str) -> list[str]:

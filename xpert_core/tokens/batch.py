@@ -102,6 +102,8 @@ class Batch:
     treatments : Treatments
     profile_index, treatment_index : Tensor of int64, shape (R,)
         Which profile and treatment each row joins.
+    prior : Tensor of float32 or None, shape (R, G)
+        x_deg as a simple model predicts it, for networks that add to one.
     """
 
     profiles: Tensor
@@ -109,6 +111,7 @@ class Batch:
     treatments: Treatments
     profile_index: Tensor
     treatment_index: Tensor
+    prior: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.profile_index)
@@ -121,6 +124,7 @@ class Batch:
             self.treatments.to(device),
             self.profile_index.to(device),
             self.treatment_index.to(device),
+            None if self.prior is None else self.prior.to(device),
         )
 
     def expanded(self) -> Batch:
@@ -135,6 +139,7 @@ class Batch:
             replace(treatments, drug=rows),
             rows,
             rows,
+            self.prior,
         )
 
 
@@ -158,6 +163,10 @@ class Targets:
     x_pert: Tensor
     has_x_pert: Tensor
     cell_class: Tensor
+
+    def of_genes(self, genes: Tensor) -> Targets:
+        """The same rows with the genes at `genes` alone."""
+        return replace(self, x_deg=self.x_deg[:, genes], x_pert=self.x_pert[:, genes])
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""

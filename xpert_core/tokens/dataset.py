@@ -171,6 +171,8 @@ class TensorView:
     max_atoms : int
     graph : ndarray of float32, shape (D, width), optional
         Biological vectors, zeros where there is none; None = no drug has one.
+    prior : ndarray of float32, shape (N, G), optional
+        See `Batch.prior`.
     """
 
     def __init__(
@@ -179,8 +181,10 @@ class TensorView:
         bins: ExpressionBins,
         max_atoms: int,
         graph: np.ndarray | None = None,
+        prior: np.ndarray | None = None,
     ) -> None:
         self.data = data
+        self.prior = prior
         self.tokens = torch.from_numpy(bins.transform(data.profiles))
         self.missing_token = bins.n_tokens
         self.x_deg = torch.from_numpy(data.x_deg)
@@ -218,6 +222,7 @@ class TensorView:
             treatments,
             torch.from_numpy(profile_index),
             torch.from_numpy(treatment_index.reshape(-1)),
+            None if self.prior is None else torch.from_numpy(self.prior[rows]),
         )
         x_deg = self.x_deg[rows]
         targets = Targets(

@@ -18,8 +18,10 @@ import yaml
 from processes import hear_ctrl_c
 from typer.testing import CliRunner
 
+from xpert_core.baselines.stack import Stack
 from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec, Task, tasks
 from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
+from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.report import verdict, write_report
 from xpert_core.benchmark.runner import execute, run, split_path, write_split
 from xpert_core.benchmark.tables import (
@@ -182,7 +184,7 @@ def test_xpert_is_trained_by_its_recipe_and_never_shown_the_test_rows() -> None:
     hidden.x_deg[test] = 1e6
     predictions = []
     for given in (data, hidden):
-        model = make_model(spec, config.base, 0)
+        model = make_model(spec, config.base, 0, "cold-drug")
         model.fit(given, train, valid)
         predictions.append(model.predict(given, test))
     np.testing.assert_allclose(predictions[0], predictions[1], atol=1e-5)
@@ -208,13 +210,13 @@ def test_graph_vectors_that_know_test_drugs_are_refused_in_a_strict_split(tmp_pa
     keys = np.array(data.drug_keys)[data.drug_index]
     held_out = {part: tuple(sorted(set(keys[getattr(split, part)]))) for part in ("valid", "test")}
     # Only the validation drugs are withheld: the test drugs' targets are known to the encoder.
-    leaking = make_model(graph_model(tmp_path, held_out["valid"]), config.base, 0)
+    leaking = make_model(graph_model(tmp_path, held_out["valid"]), config.base, 0, "cold-drug")
     with pytest.raises(DataError, match="saw the targets"):
         leaking.fit(data, split.train, split.valid)
-    told = make_model(graph_model(tmp_path, (), targets="informed"), config.base, 0)
+    told = make_model(graph_model(tmp_path, (), targets="informed"), config.base, 0, "cold-drug")
     told.fit(data, split.train, split.valid)
     both = tuple(sorted({*held_out["valid"], *held_out["test"]}))
-    strict = make_model(graph_model(tmp_path, both), config.base, 0)
+    strict = make_model(graph_model(tmp_path, both), config.base, 0, "cold-drug")
     strict.fit(data, split.train, split.valid)
     assert np.isfinite(strict.predict(data, split.test)).all()
 
@@ -346,3 +348,80 @@ def test_one_task_scores_the_rows_of_its_fold_alone(tmp_path: Path) -> None:
     task = Task(config.scenarios[0], 2, config.models[0], 0)
     found = execute(task, data, split, config.base)
     assert set(found.rows["row"]) == set(split.test)
+
+
+def test_predictions_are_kept_and_averaged_over_seeds(tmp_path: Path) -> None:
+    models = [
+        {"name": "net", "kind": "prnet", "settings": {"max_epochs": 2}, "average_seeds": True},
+        {"name": "ridge", "keep_predictions": True},
+        "mean-cell",
+    ]
+    scenarios = [{"name": "cold-drug", "folds": [1]}]
+    path = write(tmp_path, models=models, scenarios=scenarios, seeds=[0, 1])
+    config = BenchmarkConfig.load(path)
+    found = run(config, tmp_path / "out")
+    data = TrainingData.load(DATA)
+    of = {(f.facts["model"], f.facts["seed"]): f for f in found}
+    mean = of["net, mean of 2 seeds", 0]
+    seeds = [Predictions.load(of["net", seed].predictions) for seed in (0, 1)]
+    x_deg = (seeds[0].x_deg + seeds[1].x_deg) / 2
+    np.testing.assert_array_equal(mean.rows["row"].sort_values(), np.sort(seeds[0].rows))
+    own = mean.rows.set_index("row")["pcc"].loc[seeds[0].rows]
+    expected = [
+        np.corrcoef(a, b)[0, 1] for a, b in zip(x_deg, data.x_deg[seeds[0].rows], strict=True)
+    ]
+    np.testing.assert_allclose(own, expected, atol=1e-4)
+    assert of["mean-cell", 0].predictions is None
+    kept = Predictions.load(of["ridge", 0].predictions)
+    folds = load_folds(split_path(config, config.scenarios[0], tmp_path / "out" / "splits"), data)
+    split = folds.split(0)
+    np.testing.assert_array_equal(kept.rows, split.test)
+    np.testing.assert_array_equal(kept.valid_rows, split.valid)
+    assert kept.valid_x_deg.shape == (len(split.valid), 978)
+    # What is done is read again, the average with it.
+    again = run(config, tmp_path / "out")
+    pd.testing.assert_frame_equal(score_table(found), score_table(again))
+    of["ridge", 0].predictions.write_bytes(b"cut")
+    with pytest.raises(DataError, match="Stored predictions"):
+        Predictions.load(of["ridge", 0].predictions)
+    with pytest.raises(DataError, match="Stored predictions"):
+        Predictions.load(None)
+
+
+def test_a_model_can_run_on_fewer_scenarios_folds_and_seeds(tmp_path: Path) -> None:
+    models = [
+        "ridge",
+        {"name": "some", "kind": "prnet", "scenarios": ["cold-drug"], "folds": [2], "seeds": [4]},
+    ]
+    scenarios = [{"name": name, "folds": [1, 2]} for name in ("cold-drug", "warm-start")]
+    config = BenchmarkConfig.load(write(tmp_path, models=models, scenarios=scenarios))
+    own = [t for t in tasks(config) if t.model.name == "some"]
+    assert [(t.scenario.name, t.fold, t.seed) for t in own] == [("cold-drug", 2, 4)]
+    # The same numbers, wherever else the model runs.
+    everywhere = replace(own[0], model=replace(own[0].model, scenarios=(), folds=(), seeds=()))
+    assert own[0].identity("d", "s", {}) == everywhere.identity("d", "s", {})
+    with pytest.raises(DataError, match="some in scenario cold-cell"):
+        BenchmarkConfig.load(write(tmp_path, models=[{**models[1], "scenarios": ["cold-cell"]}]))
+
+
+def test_snapshots_and_residuals_of_xpert() -> None:
+    pytest.importorskip("lightning")
+    config = BenchmarkConfig.load(ROOT / "training" / "configs" / "smoke.yaml")
+    data = TrainingData.load(config.data)
+    rows = np.arange(len(data))
+    train, valid, test = rows[::3], rows[1::3], rows[2::3]
+    base = next(m for m in config.models if m.name == "XPert")
+
+    def fitted(**settings: object) -> np.ndarray:
+        model = make_model(replace(base, settings=settings), config.base, 0, "cold-drug")
+        model.fit(data, train, valid)
+        return model.predict(data, test)
+
+    one, both, last = fitted(), fitted(snapshots=2), fitted(snapshots=9)
+    assert np.abs(one - both).max() > 1e-4, "two epochs, two weights"
+    np.testing.assert_array_equal(both, last)
+    stack = Stack(0, "drug")
+    stack.fit(data, train, valid)
+    added = fitted(residual=True, max_epochs=1, lr=1e-9)
+    np.testing.assert_allclose(added, stack.predict(data, test), atol=1e-3)
+    assert np.abs(fitted(residual=True) - stack.predict(data, test)).max() > 1e-2

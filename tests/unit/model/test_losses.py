@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,24 @@ def test_pearson_equals_numpy_and_survives_a_constant() -> None:
     expected = [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(pearson(a, b), expected, atol=1e-5)
     assert pearson(torch.ones(1, 5), torch.randn(1, 5)).abs() < 1e-3
+
+
+def test_direction_term_weighs_genes_by_the_size_of_their_change(
+    model: XPert, batch: Batch
+) -> None:
+    goal = targets()
+    with torch.no_grad():
+        out = model(batch)
+    assert xpert_loss(out, goal, torch.ones(5), LossWeights())["direction"] == 0
+    right = replace(out, direction=goal.x_deg.sign() * 4)
+    wrong = replace(out, direction=-goal.x_deg.sign() * 4)
+    size = goal.x_deg.abs()
+    expected = (size / size.mean(dim=1, keepdim=True) * F.softplus(torch.tensor(-4.0))).mean()
+    terms = xpert_loss(right, goal, torch.ones(5), LossWeights(direction=0.5))
+    assert float(terms["direction"]) == pytest.approx(float(expected), rel=1e-5)
+    worse = xpert_loss(wrong, goal, torch.ones(5), LossWeights(direction=0.5))
+    assert float(worse["total"] - terms["total"]) == pytest.approx(
+        0.5 * float(worse["direction"] - terms["direction"]), rel=1e-5
+    )
+    unchanged = replace(goal, x_deg=torch.zeros(5, 30))
+    assert xpert_loss(right, unchanged, torch.ones(5), LossWeights())["direction"] == 0

@@ -162,3 +162,65 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(CheckpointError, match="Unknown"):
         ModelConfig.from_dict({"hidden": 3})
     assert ModelConfig.from_dict(SMALL.to_dict()) == SMALL
+
+
+@torch.no_grad()
+def test_a_part_of_the_genes_is_predicted_as_if_no_other_were_there(
+    model: XPert, batch: Batch
+) -> None:
+    genes = torch.tensor([20, 3, 11, 7])
+    found = model(batch, genes=genes)
+    assert found.x_deg.shape == found.x_pert.shape == (5, 4)
+    small = XPert(SMALL.with_(n_genes=4)).eval()
+    state = dict(model.state_dict())
+    for name in ("cell_embedding.gene", "cell_embedding.ppi", "x_pert_mean"):
+        state[name] = state[name][genes]
+    small.load_state_dict(state)
+    alone = small(replace(batch, profiles=batch.profiles[:, genes]))
+    torch.testing.assert_close(found.x_deg, alone.x_deg, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.x_pert, alone.x_pert, atol=1e-5, rtol=0)
+    everything = model(batch, genes=torch.arange(30))
+    torch.testing.assert_close(everything.x_deg, model(batch).x_deg, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_raw_values_are_centred_on_each_gene_and_nothing_where_nothing_was_measured(
+    batch: Batch,
+) -> None:
+    torch.manual_seed(0)
+    model = XPert(SMALL.with_(raw_values=True)).eval()
+    embedding = model.cell_embedding
+    missing = SMALL.n_value_tokens
+    tokens = torch.full((1, 30), 64)
+    tokens[0, 5] = missing
+    embedding.get_buffer("token_mean").fill_(64.0)
+    at_mean = embedding(tokens)
+    embedding.get_buffer("token_mean")[:5] = 0.0
+    moved = embedding(tokens)
+    same = (at_mean == moved).all(dim=2)[0]
+    assert not same[1:6].any() and same[6:].all() and same[0]
+    embedding.get_buffer("token_mean")[5] = 0.0
+    assert torch.equal(embedding(tokens)[0, 6], moved[0, 6]), "no value, no line"
+    assert model(batch).x_deg.isfinite().all()
+
+
+def test_a_network_with_a_prior_starts_at_it_and_learns_what_to_add(batch: Batch) -> None:
+    torch.manual_seed(0)
+    model = XPert(SMALL.with_(use_prior=True)).eval()
+    prior = torch.randn(5, 30)
+    given = replace(batch, prior=prior)
+    found = model(given)
+    torch.testing.assert_close(found.x_deg, prior)
+    genes = torch.tensor([4, 9])
+    torch.testing.assert_close(model(given, genes=genes).x_deg, prior[:, genes])
+    torch.testing.assert_close(model(given.expanded()).x_deg, prior)
+    (found.x_deg - 1).square().mean().backward()
+    assert model.deg_head[-1].weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_direction_head_is_one_logit_a_gene(batch: Batch) -> None:
+    model = XPert(SMALL.with_(direction_head=True)).eval()
+    found = model(batch).direction
+    assert found is not None and found.shape == (5, 30)
+    assert XPert(SMALL).eval()(batch).direction is None
