@@ -178,6 +178,7 @@ def train(
     """
     config = TrainConfig.load(config_path)
     torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)
     setup = build(config, Path(config_path).parent)
     started = time.monotonic()
     run = fit(setup, out, resume, progress)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from xpert_core.conditions import DOSE_BIN_EDGES_UM, TIME_BINS_H
-from xpert_core.model.blocks import layer_norm
+from xpert_core.model.blocks import Dropout, layer_norm
 from xpert_core.model.config import ModelConfig
 from xpert_core.tokens.batch import DrugTokens, Treatments
 
@@ -32,7 +32,7 @@ class CellEmbedding(nn.Module):
         self.gene = nn.Parameter(torch.randn(config.n_genes, d) * 0.5)
         self.cls = nn.Parameter(torch.randn(1, 1, d))
         self.norm = layer_norm(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.ppi_projection: nn.Linear | None = None
         if config.use_ppi:
             # A buffer with a trained projection keeps the network knowledge in the model (D-06);
@@ -119,7 +119,7 @@ class DrugEmbedding(nn.Module):
         self.unplaced = nn.Parameter(torch.randn(d) * 0.5)
         self.position = _position_table(config)
         self.norm = layer_norm(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def encode_drugs(self, drugs: DrugTokens) -> tuple[Tensor, Tensor]:
         """Tokens that depend on the drug alone: (D, L, d) and their mask (D, L)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xpert_core.model.blocks import CrossLayer, MultiHeadAttention, SelfLayer, layer_norm
+from xpert_core.model.blocks import CrossLayer, Dropout, MultiHeadAttention, SelfLayer, layer_norm
 from xpert_core.model.config import ModelConfig
 from xpert_core.model.embedding import CellEmbedding, DrugEmbedding
 from xpert_core.tokens.batch import Batch, DrugTokens, Treatments
@@ -276,6 +276,6 @@ def _head(config: ModelConfig) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(config.d_model, config.d_head),
         nn.ReLU(),
-        nn.Dropout(config.head_dropout),
+        Dropout(config.head_dropout),
         nn.Linear(config.d_head, 1),
     )

@@ -10,6 +10,7 @@ import torch
 from tests.unit.model.conftest import SMALL, make_batch
 from xpert_core.conditions import DOSE_BIN_EDGES_UM
 from xpert_core.errors import CheckpointError
+from xpert_core.model.blocks import Dropout
 from xpert_core.model.config import ModelConfig
 from xpert_core.model.embedding import ConditionEmbedding
 from xpert_core.model.xpert import XPert
@@ -224,3 +225,22 @@ def test_direction_head_is_one_logit_a_gene(batch: Batch) -> None:
     found = model(batch).direction
     assert found is not None and found.shape == (5, 30)
     assert XPert(SMALL).eval()(batch).direction is None
+
+
+def test_dropout_drops_the_share_it_says_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    layer = Dropout(0.1)
+    x = torch.ones(37, 1001, requires_grad=True)
+    found = layer(x)
+    share = 26 / 256
+    assert float((found == 0).float().mean()) == pytest.approx(share, abs=0.005)
+    torch.testing.assert_close(found.max(), torch.tensor(1 / (1 - share)))
+    assert float(found.mean().detach()) == pytest.approx(1, abs=0.01)
+    rows, columns = (found == 0).float().mean(dim=1), (found == 0).float().mean(dim=0)
+    assert rows.std() < 0.02 and columns.std() < 0.08, "no stripes"
+    found.sum().backward()
+    torch.testing.assert_close(x.grad, found.detach(), msg="a dropped element has no gradient")
+    torch.manual_seed(0)
+    torch.testing.assert_close(layer(x.detach()), found.detach())
+    assert layer.eval()(x) is x or torch.equal(layer(x), x)
+    assert Dropout(0.0)(x).equal(x) and not Dropout(1.0)(x).any()
