@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xpert_core.baselines.molecules import Molecules, NeuralFingerprint, molecules, pooled
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    GeneNetwork,
     Network,
     NetworkBaseline,
     Rows,
@@ -28,11 +29,10 @@ HIDDEN, WIDTH = 1024, 512
 DECODER = (512, 128, 32)
 
 
-class _CIGER(Network):
-    def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor) -> None:
-        super().__init__()
+class _CIGER(GeneNetwork):
+    def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor, share: float) -> None:
+        super().__init__(genes, share)
         self.graphs = graphs
-        self.register_buffer("genes", genes)
         self.register_buffer("seen", seen)
         self.fingerprint = NeuralFingerprint(CONVOLUTIONS, FINGERPRINT)
         # The first layer of the MLP on [gene, fingerprint, cell, conditions], in two parts: the
@@ -47,21 +47,21 @@ class _CIGER(Network):
             layers += [nn.ReLU(), nn.Linear(a, b)]
         self.decoder = nn.Sequential(*layers[1:])
 
-    def forward(self, rows: Rows) -> Tensor:
+    def change(self, rows: Rows, genes: Tensor) -> Tensor:
         drugs, which = rows.drug.unique(return_inverse=True)
         graphs = self.graphs.take(drugs)
         drug = pooled(self.fingerprint(graphs), graphs)[which]
         cell = one_hot_cells(rows.cell, self.get_buffer("seen"))
         row = self.from_row(torch.cat([drug, cell, rows.condition], dim=1))
-        hidden = torch.relu(self.from_gene(self.get_buffer("genes")) + row[:, None])
-        genes = torch.relu(self.narrow(hidden))
-        seen = self.attention(genes, genes, genes, need_weights=False)[0]
+        hidden = torch.relu(self.from_gene(genes) + row[:, None])
+        states = torch.relu(self.narrow(hidden))
+        seen = self.attention(states, states, states, need_weights=False)[0]
         found: Tensor = self.decoder(seen)[..., 0]
         return found
 
-    def loss(self, rows: Rows, change: Tensor) -> Tensor:
+    def distance(self, found: Tensor, change: Tensor) -> Tensor:
         """RankCosine: half of one minus the cosine of scores and changes, a list at a time."""
-        cosine = nn.functional.cosine_similarity(self(rows), change, dim=1)
+        cosine = nn.functional.cosine_similarity(found, change, dim=1)
         return 0.5 * (1 - cosine).mean()
 
 
@@ -71,18 +71,33 @@ class _CIGER(Network):
         "CIGER",
         seeded=True,
         differs="NetMF gene vectors instead of its own; learning rate 1e-3 instead of 3e-3; "
-        "time and read-out one-hot beside the dose; its "
+        "time and read-out one-hot beside the dose; a step trains on a part of the genes where "
+        "`gene_share` says so; its "
         "scores rank genes and have no unit, so one factor a read-out, fitted on the training "
         "rows, makes changes of them; an unseen cell line has no bit.",
     )
 )
 class CIGER(NetworkBaseline):
-    """Widths and batches of 64 as published; list-wise loss."""
+    """Widths and batches of 64 as published; list-wise loss.
+
+    Parameters
+    ----------
+    seed, max_epochs, patience : int
+        See `NetworkBaseline`.
+    gene_share : float
+        Share of the genes a training step sees; 1 as published.
+    """
+
+    def __init__(
+        self, seed: int = 0, max_epochs: int = 60, patience: int = 8, gene_share: float = 1.0
+    ) -> None:
+        super().__init__(seed, max_epochs, patience)
+        self.gene_share = gene_share
 
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
         """Graphs of all drugs are read once."""
         graphs = molecules(data.drug_smiles)
-        return _CIGER(graphs, gene_vectors(data), seen_cells(data, train))
+        return _CIGER(graphs, gene_vectors(data), seen_cells(data, train), self.gene_share)
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
         """Train, then give the scores a unit."""

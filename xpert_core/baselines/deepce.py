@@ -21,6 +21,7 @@ from xpert_core.baselines.molecules import (
 )
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    GeneNetwork,
     Network,
     NetworkBaseline,
     Rows,
@@ -62,12 +63,16 @@ class _Layer(nn.Module):
         return found
 
 
-class _DeepCE(Network):
-    def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor) -> None:
-        super().__init__()
+class _DeepCE(GeneNetwork):
+    def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor, share: float) -> None:
+        super().__init__(genes, share)
         self.graphs = graphs
-        self.register_buffer("genes", genes)
         self.register_buffer("seen", seen)
+        # Drugs without a structure look alike: the drug-gene network is computed once for all.
+        known = torch.bincount(graphs.owner, minlength=graphs.count) > 0
+        alike = torch.arange(graphs.count)
+        alike[~known] = int((~known).int().argmax())
+        self.register_buffer("alike", alike, persistent=False)
         self.gene = nn.Linear(genes.shape[1], WIDTH)
         self.fingerprint = NeuralFingerprint(CONVOLUTIONS, WIDTH)
         self.layers = nn.ModuleList(_Layer() for _ in range(LAYERS))
@@ -77,20 +82,20 @@ class _DeepCE(Network):
             nn.Linear(2 * WIDTH + 2 * SMALL, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1)
         )
 
-    def forward(self, rows: Rows) -> Tensor:
-        drugs, which = rows.drug.unique(return_inverse=True)
+    def change(self, rows: Rows, genes: Tensor) -> Tensor:
+        drugs, which = self.get_buffer("alike")[rows.drug].unique(return_inverse=True)
         graphs = self.graphs.take(drugs)
         fingerprints = self.fingerprint(graphs)
         atoms, filled = padded(fingerprints, graphs)
-        genes = torch.relu(self.gene(self.get_buffer("genes")))[None]
+        states = torch.relu(self.gene(genes))[None]
         for layer in self.layers:
-            genes = layer(genes, atoms, filled)
+            states = layer(states, atoms, filled)
         cell = self.cell(one_hot_cells(rows.cell, self.get_buffer("seen")))
         whole = torch.cat(
             [pooled(fingerprints, graphs)[which], cell, self.condition(rows.condition)], dim=1
         )
-        spread = whole[:, None].expand(-1, genes.shape[1], -1)
-        found: Tensor = self.head(torch.cat([genes[which], spread], dim=2))[..., 0]
+        spread = whole[:, None].expand(-1, states.shape[1], -1)
+        found: Tensor = self.head(torch.cat([states[which], spread], dim=2))[..., 0]
         return found
 
 
@@ -102,16 +107,31 @@ class _DeepCE(Network):
         differs="Float32 instead of float64; NetMF gene vectors instead of its own; rows of a drug "
         "stay together in a batch of 64 instead of 16, because the drug-gene network, which sees "
         "neither cell line nor dose, is then computed once a drug; learning rate 1e-3 instead of "
-        "2e-4 for it; time and read-out one-hot beside the dose; an unseen cell line has no bit.",
+        "2e-4 for it; a step trains on a part of the genes where `gene_share` says so; "
+        "time and read-out one-hot beside the dose; an unseen cell line has no bit.",
     )
 )
 class DeepCE(NetworkBaseline):
-    """Widths as published; mean squared error."""
+    """Widths as published; mean squared error.
+
+    Parameters
+    ----------
+    seed, max_epochs, patience : int
+        See `NetworkBaseline`.
+    gene_share : float
+        Share of the genes a training step sees; 1 as published.
+    """
+
+    def __init__(
+        self, seed: int = 0, max_epochs: int = 60, patience: int = 8, gene_share: float = 1.0
+    ) -> None:
+        super().__init__(seed, max_epochs, patience)
+        self.gene_share = gene_share
 
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
         """Graphs of all drugs are read once."""
         graphs = molecules(data.drug_smiles)
-        return _DeepCE(graphs, gene_vectors(data), seen_cells(data, train))
+        return _DeepCE(graphs, gene_vectors(data), seen_cells(data, train), self.gene_share)
 
     def batches(self, data: TrainingData, train: np.ndarray) -> Iterator[np.ndarray]:
         """Drugs in random order, the rows of each together."""

@@ -65,6 +65,41 @@ class Network(nn.Module, ABC):
         return nn.functional.mse_loss(self(rows), change)
 
 
+class GeneNetwork(Network):
+    """A network that attends among genes, and can do so among a part of them.
+
+    Parameters
+    ----------
+    genes : Tensor, shape (G, F)
+        Vectors of the genes.
+    share : float
+        Share of the genes, drawn anew for each batch, that a training step sees.
+    """
+
+    def __init__(self, genes: Tensor, share: float) -> None:
+        super().__init__()
+        self.register_buffer("genes", genes)
+        self.share = share
+
+    @abstractmethod
+    def change(self, rows: Rows, genes: Tensor) -> Tensor:
+        """Change of the genes whose vectors are given, shape (B, g)."""
+
+    def forward(self, rows: Rows) -> Tensor:
+        return self.change(rows, self.get_buffer("genes"))
+
+    def distance(self, found: Tensor, change: Tensor) -> Tensor:
+        """Loss of predictions of some genes."""
+        return nn.functional.mse_loss(found, change)
+
+    def loss(self, rows: Rows, change: Tensor) -> Tensor:
+        genes = self.get_buffer("genes")
+        if self.share < 1:
+            chosen = torch.randperm(len(genes))[: max(2, round(self.share * len(genes)))]
+            genes, change = genes[chosen], change[:, chosen]
+        return self.distance(self.change(rows, genes), change)
+
+
 class NetworkBaseline(ABC):
     """A network trained with Adam, stopped on the PCC of the validation rows.
 
