@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from xpert_core.benchmark.config import XPERT, ModelSpec
 from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import TrainingData
+
+EpochReport = Callable[[int, int, dict[str, float]], None]
 
 
 def recipe_of(spec: ModelSpec, base: Path) -> dict[str, Any]:
@@ -41,12 +44,18 @@ class XPertModel:
         Fields of `TrainConfig`; paths relative to `base`.
     base : Path
     seed : int
+
+    Attributes
+    ----------
+    progress : callable or None
+        Called after each epoch with (done, most, scores); what it raises ends the training.
     """
 
     def __init__(self, values: dict[str, Any], base: Path, seed: int) -> None:
         self.config = TrainConfig.from_dict({**values, "seed": seed, "threads": 1})
         self.base = base
         self.epochs = 0
+        self.progress: EpochReport | None = None
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
         """Train; the best epoch is chosen on `valid`."""
@@ -62,7 +71,7 @@ class XPertModel:
         split = Split(train, valid, rest, nothing, self.config.targets)
         self.setup = build(self.config, self.base, data=data, split=split)
         with tempfile.TemporaryDirectory() as room:
-            self.epochs = fit(self.setup, Path(room)).best_epoch
+            self.epochs = fit(self.setup, Path(room), progress=self.progress).best_epoch
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """x_deg of rows of the data it was fitted on."""
