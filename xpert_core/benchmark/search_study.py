@@ -117,20 +117,14 @@ class Study:
 
         if self._storage.get_trial(attempt).state != TrialState.RUNNING:
             return
-        facts = {
-            "outcome": outcome.state,
-            "curves": outcome.curves,
-            "reason": outcome.reason,
-            "seconds": outcome.seconds,
-        }
-        for key, value in facts.items():
-            self._storage.set_trial_user_attr(attempt, key, value)
-        steps, curves = 0, outcome.curves
-        for place, fold in enumerate(curves):
-            for epoch in range(1, len(fold) + 1):
-                value = running([*curves[:place], fold[:epoch]])
-                self._storage.set_trial_intermediate_value(attempt, steps, value)
-                steps += 1
+        # Few writes: each is a transaction that waits for the disk.
+        facts = {"curves": outcome.curves, "reason": outcome.reason, "seconds": outcome.seconds}
+        self._storage.set_trial_user_attr(attempt, "outcome", [outcome.state, facts])
+        curves = [fold for fold in outcome.curves if fold]
+        if outcome.state == PRUNED:
+            # TPE ranks pruned trials by it.
+            epochs = sum(map(len, curves))
+            self._storage.set_trial_intermediate_value(attempt, epochs, running(curves))
         states = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
         values = [running(curves)] if outcome.state == COMPLETE else None
         self._storage.set_trial_state_values(attempt, states[outcome.state], values)
@@ -139,7 +133,7 @@ class Study:
         """Note that an attempt ended without a result."""
         from optuna.trial import TrialState
 
-        self._storage.set_trial_user_attr(attempt, "outcome", how)
+        self._storage.set_trial_user_attr(attempt, "outcome", [how, {"curves": []}])
         self._storage.set_trial_state_values(attempt, TrialState.FAIL)
 
     def close_running(self) -> None:
@@ -153,17 +147,12 @@ class Study:
         """Every attempt that has ended, by the number of its trial."""
         found = []
         for trial in self._storage.get_all_trials(self._id):
-            facts = trial.user_attrs
             if not trial.state.is_finished():
                 continue
-            outcome = Outcome(
-                facts["outcome"],
-                facts.get("curves", []),
-                facts.get("reason", ""),
-                facts.get("seconds", 0.0),
-            )
-            final = outcome.state in (COMPLETE, PRUNED, FAILED)
-            found.append(Attempt(facts["number"], trial.params, outcome, final, trial))
+            state, facts = trial.user_attrs["outcome"]
+            final = state in (COMPLETE, PRUNED, FAILED)
+            number = trial.user_attrs["number"]
+            found.append(Attempt(number, trial.params, Outcome(state, **facts), final, trial))
         return sorted(found, key=lambda a: (a.number, a.frozen.number))
 
     def cut_off(self, number: int) -> int:
