@@ -144,21 +144,40 @@ class BenchmarkConfig:
         path = Path(path)
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            scenarios = tuple(_record(ScenarioSpec, v) for v in values.pop("scenarios"))
-            models = tuple(_record(ModelSpec, v) for v in values.pop("models"))
-            data = path.parent / values.pop("data")
-            values["seeds"] = tuple(values.get("seeds", (0,)))
-            found = cls(data=data, scenarios=scenarios, models=models, base=path.parent, **values)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, *_WRONG) as error:
+            found = cls.from_values(values, path.parent)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, *WRONG) as error:
             raise DataError(
                 "The benchmark's configuration cannot be used.",
                 where=f"{path.name}: {str(error)[:200]}",
                 fix=_FIX,
             ) from error
-        found._check(path.name)
+        found.check(path.name)
         return found
 
-    def _check(self, where: str) -> None:
+    @classmethod
+    def from_values(cls, values: dict[str, Any], base: Path) -> BenchmarkConfig:
+        """Build from what a YAML file in the folder `base` holds; not yet checked.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, AttributeError
+            When a key is missing, unknown or of another kind.
+        """
+        values = dict(values)
+        scenarios = tuple(_record(ScenarioSpec, v) for v in values.pop("scenarios"))
+        models = tuple(_record(ModelSpec, v) for v in values.pop("models"))
+        data = base / values.pop("data")
+        values["seeds"] = tuple(values.get("seeds", (0,)))
+        return cls(data=data, scenarios=scenarios, models=models, base=base, **values)
+
+    def check(self, where: str) -> None:
+        """Refuse what names no scenario, read-out, fold or model.
+
+        Raises
+        ------
+        DataError
+            Naming everything that is wrong, and the file `where` it stands.
+        """
         names, asked = ([x.name for x in part] for part in (self.models, self.scenarios))
         wrong = [
             *(f"scenario {s.name}" for s in self.scenarios if s.name not in SCENARIOS),
@@ -194,7 +213,8 @@ class BenchmarkConfig:
             )
 
 
-_WRONG = (KeyError, TypeError, ValueError, AttributeError)
+WRONG = (KeyError, TypeError, ValueError, AttributeError)
+"""What a mapping of another shape raises while it is read."""
 
 
 def _record(kind: type, values: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ OF_THE_BENCHMARK = ("snapshots", "residual")
 """Settings of an XPert model that are not fields of its training configuration."""
 INNER_GROUPS = {"drug": "drug", "scaffold": "drug", "cell": "cell"}
 """What a stack holds out inside the training part, by what the scenario holds out."""
+
+EpochReport = Callable[[int, int, dict[str, float]], None]
 
 
 def recipe_of(spec: ModelSpec, base: Path) -> dict[str, Any]:
@@ -52,6 +55,11 @@ class XPertModel:
         Epochs whose predictions are averaged: those with the best validation scores of the run.
     residual : Stack, optional
         Untrained; the network learns what to add to it.
+
+    Attributes
+    ----------
+    progress : callable or None
+        Called after each epoch with (done, most, scores); what it raises ends the training.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class XPertModel:
         self.snapshots = snapshots
         self.residual = residual
         self.epochs = 0
+        self.progress: EpochReport | None = None
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
         """Train; the best epoch is chosen on `valid`."""
@@ -90,10 +99,12 @@ class XPertModel:
             self.epochs = fit(self.setup, Path(room), progress=self._keep).best_epoch
 
     def _keep(self, done: int, most: int, scores: dict[str, float]) -> None:
-        """Remember the weights of the best epochs so far."""
+        """Remember the weights of the best epochs so far, and tell who listens."""
         state = {k: v.detach().clone() for k, v in self.setup.model.state_dict().items()}
         self._kept.append((scores["score"], state))
         self._kept = sorted(self._kept, key=lambda kept: -kept[0])[: self.snapshots]
+        if self.progress is not None:
+            self.progress(done, most, scores)
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """x_deg of rows of the data it was fitted on."""
