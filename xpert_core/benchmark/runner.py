@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.benchmark.config import BenchmarkConfig, ScenarioSpec, Task, tasks
+from xpert_core.benchmark.memory import peak_mib, reset_peak
 from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
@@ -42,11 +42,14 @@ class Finished:
         value for a row.
     facts : dict
         Task, ``identity``, ``values`` (metric by read-out), ``seconds``, ``epochs``,
-        ``memory_mib``.
+        ``memory_mib`` and ``memory_own`` (whether it is the task's own peak).
+    predictions : Path, optional
+        File of the predicted profiles where the task kept them.
     """
 
     rows: pd.DataFrame
     facts: dict[str, Any]
+    predictions: Path | None = None
 
 
 def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> list[Finished]:
@@ -141,6 +144,7 @@ def _work(task: Task, path: Path) -> None:
 
 def execute(task: Task, data: TrainingData, split: Split, base: Path) -> Finished:
     """Fit one model on one fold and score its test rows, each read-out by itself."""
+    own_peak = reset_peak()
     started = time.perf_counter()
     seen = with_drug_input(data, task.model.drug, task.seed)
     model = make_model(task.model, base, task.seed)
@@ -176,7 +180,8 @@ def execute(task: Task, data: TrainingData, split: Split, base: Path) -> Finishe
         "values": values,
         "seconds": seconds,
         "epochs": getattr(model, "epochs", 0),
-        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_mib": peak_mib(),
+        "memory_own": own_peak,
     }
     return Finished(pd.concat(tables, ignore_index=True), facts)
 
@@ -228,7 +233,9 @@ def read_task(path: Path) -> Finished:
     """
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return Finished(pd.read_parquet(path.with_suffix(".parquet")), facts)
+        kept = path.with_name(f"{path.name}.predictions.npz")
+        rows = pd.read_parquet(path.with_suffix(".parquet"))
+        return Finished(rows, facts, kept if kept.is_file() else None)
     except (OSError, ValueError) as error:
         raise DataError(
             "A stored result of the benchmark cannot be read.",
