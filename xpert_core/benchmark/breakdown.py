@@ -114,7 +114,7 @@ def _variance_lines(spread: pd.DataFrame) -> str:
             degrees = f"{own['df_between']:.0f}, {own['df_within']:.0f}"
             anova = f"F({degrees}) = {own['f']:.1f}, {p_value(own['p'])}"
         variances = [
-            f"{own[c]:.4f}" if pd.notna(own[c]) else "" for c in ("var_cells", "var_drugs")
+            f"{own[c]:.2g}" if pd.notna(own[c]) else "" for c in ("var_cells", "var_drugs")
         ]
         lines.append([str(own["model"]), *variances, anova])
     return table(head, lines)
@@ -138,7 +138,7 @@ def _unit_lines(results: Results, scores: pd.DataFrame, by: str, word: str) -> l
     cut = len(own) > 2 * shown
     chosen = pd.concat([own[:shown], own[-shown:]]) if cut else own
     if chosen.empty:
-        return [f"No table of {note}."]
+        return [f"No table by drug ({note})."]
     head = [word, "rows", over, f"PCC of {results.model}", best or "-"]
     lines = [
         [str(line[by]), f"{line['rows']}", f"{line[over]}",

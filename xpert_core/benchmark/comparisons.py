@@ -11,6 +11,7 @@ from xpert_core.benchmark.markdown import Section, interval, p_value, place_of, 
 from xpert_core.benchmark.models import recipe_of
 from xpert_core.benchmark.results import Results
 from xpert_core.benchmark.tables import difference_table, row_table
+from xpert_core.model.config import ModelConfig
 
 PARTS = {
     "model.single_branch": "single branch",
@@ -28,8 +29,11 @@ PARTS = {
 
 def settings_of(spec: ModelSpec, config: BenchmarkConfig) -> dict[str, Any]:
     """Every setting a model was made with, nested ones as ``model.use_graph``."""
-    values = recipe_of(spec, config.base) if spec.kind == XPERT else dict(spec.settings)
-    return _flat(values)
+    if spec.kind != XPERT:
+        return _flat(spec.settings)
+    recipe = recipe_of(spec, config.base)
+    # With the defaults, so that a switch given only once is compared with what it was.
+    return _flat({**recipe, "model": {**ModelConfig().to_dict(), **recipe["model"]}})
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -134,8 +138,8 @@ def _apart(differences: pd.DataFrame) -> str:
 def _judged(differences: pd.DataFrame) -> str:
     d = differences.iloc[0]
     if d["low"] > 0:
-        return "the true drug helps"
-    return "the true drug HARMS" if d["high"] < 0 else "NO difference seen"
+        return "higher with the true drug"
+    return "LOWER with the true drug" if d["high"] < 0 else "NO difference seen"
 
 
 def ablation_section(results: Results) -> Section | None:

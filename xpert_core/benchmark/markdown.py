@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,8 +113,8 @@ def _embedded(figure: Figure, scripts: bool) -> str:
 
 
 def _inline(text: str) -> str:
-    pieces = html.escape(text).split("**")
-    return "".join(f"<b>{p}</b>" if i % 2 else p for i, p in enumerate(pieces))
+    # Stars of a p-value stand after a space: they open nothing.
+    return re.sub(r"\*\*(?=\S)(.+?)(?<=\S)\*\*", r"<b>\1</b>", html.escape(text))
 
 
 def _blocks(text: str) -> str:

@@ -29,6 +29,8 @@ def rank_table(folds: pd.DataFrame) -> pd.DataFrame:
         ``rank`` (1 = best, ties share the better place; NaN where the score is not defined).
     """
     found = folds[folds["metric"].isin(SHOWN)].copy()
+    found["order"] = found["metric"].map(SHOWN.index)
+    found = found.sort_values("order", kind="stable")
     found["label"] = found["metric"].map(lambda name: METRICS[name].label)
     columns = ["scenario", "readout", "model", "metric", "label", "mean", "rank"]
     return found[columns].reset_index(drop=True)

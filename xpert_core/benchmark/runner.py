@@ -22,7 +22,7 @@ from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
 from xpert_core.files import atomic_path, write_bytes_atomic
-from xpert_core.learning.fold_files import load_folds, save_folds
+from xpert_core.learning.fold_files import load_folds, save_folds, stored_digest
 from xpert_core.learning.folds import labels_of, make_folds, withhold_unknown
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS, Z_READOUT, TrainingData
@@ -219,8 +219,7 @@ def write_split(
         )
         return save_folds(path, withhold_unknown(folds, data), data)
     load_folds(path, data)
-    header = path.read_text(encoding="utf-8").splitlines()[:4]
-    return next(line.split(": ")[1] for line in header if line.startswith("# sha256"))
+    return stored_digest(path)
 
 
 def read_task(path: Path) -> Finished:
