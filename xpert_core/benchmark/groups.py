@@ -90,11 +90,12 @@ def similarity_table(results: Results) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=columns)
     found = pd.concat(parts, ignore_index=True).sort_values(["scenario", "nearest", "cell"])
-    found["group"] = found.groupby("scenario")["nearest"].transform(_terciles)
+    found["group"] = found.groupby("scenario")["nearest"].transform(terciles)
     return found[columns].reset_index(drop=True)
 
 
-def _terciles(sorted_values: pd.Series) -> list[str]:
+def terciles(sorted_values: pd.Series) -> list[str]:
+    """Group of each value of an ascending series; "" for all where there are fewer than three."""
     n = len(sorted_values)
     return [GROUPS[3 * i // n] if n >= 3 else "" for i in range(n)]
 
