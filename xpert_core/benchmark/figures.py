@@ -128,7 +128,7 @@ def gene_chart(genes: pd.DataFrame, title: str) -> alt.LayerChart:
             "source:N",
             sort=sources,
             scale=alt.Scale(domain=sources, range=colours),
-            legend=alt.Legend(title=None, labelLimit=320),
+            legend=alt.Legend(title=None, labelLimit=320, symbolType="square", symbolSize=140),
         ),
         tooltip=["gene", "source", "q05", "q25", "median", "q75", "q95"],
     )

@@ -46,7 +46,7 @@ def similarity_of(test: dict[str, np.ndarray], training: dict[str, np.ndarray]) 
     -------
     DataFrame
         Columns ``cell``, ``nearest`` (highest similarity), ``nearest_cell``, ``mean`` (over the
-        training lines).
+        training lines). NaN with one training line: nothing is left of it after centring.
     """
     names = sorted(training)
     known = np.stack([training[name] for name in names])
@@ -55,6 +55,8 @@ def similarity_of(test: dict[str, np.ndarray], training: dict[str, np.ndarray]) 
     for cell in sorted(test):
         own = np.broadcast_to(test[cell] - centre, known.shape)
         similar = pearson_rows(own, known - centre)
+        if len(names) < 2:
+            similar = np.full(len(names), np.nan)
         best = int(similar.argmax())
         lines.append(
             {
@@ -94,10 +96,10 @@ def similarity_table(results: Results) -> pd.DataFrame:
     return found[columns].reset_index(drop=True)
 
 
-def terciles(sorted_values: pd.Series) -> list[str]:
-    """Group of each value of an ascending series; "" for all where there are fewer than three."""
-    n = len(sorted_values)
-    return [GROUPS[3 * i // n] if n >= 3 else "" for i in range(n)]
+def terciles(ascending: pd.Series) -> list[str]:
+    """Group of each value of an ascending series; "" for NaN, for all below three values."""
+    n = int(ascending.notna().sum())
+    return [GROUPS[3 * i // n] if n >= 3 and i < n else "" for i in range(len(ascending))]
 
 
 def cell_means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -143,8 +145,9 @@ def trend_table(rows: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
     for place, own in joined.groupby(list(ORDER), sort=False):
         line = dict(zip(ORDER, place, strict=True)) | {"cells": len(own)}
         for name in ("nearest", "mean"):
-            enough = len(own) >= 3 and own["value"].nunique() > 1
-            found = spearmanr(own[name], own["value"]) if enough else (np.nan, np.nan)
+            known = own.dropna(subset=name)
+            enough = len(known) >= 3 and known["value"].nunique() > 1
+            found = spearmanr(known[name], known["value"]) if enough else (np.nan, np.nan)
             line |= {name: float(found[0]), f"p_{name}": float(found[1])}
         lines.append(line)
     columns = [*ORDER, "cells", "nearest", "p_nearest", "mean", "p_mean"]
@@ -188,7 +191,7 @@ def section(results: Results) -> Section | None:
 def _lines(grouped: pd.DataFrame, trends: pd.DataFrame) -> str:
     counts = grouped.groupby("group")["cells"].max()
     shown = [group for group in GROUPS[::-1] if group in counts]
-    head = ["model", *(f"{group} ({counts[group]} lines)" for group in shown),
+    head = ["model", *(f"{group} ({counts[group]})" for group in shown),
             "Spearman with nearest", "with mean"]  # fmt: skip
     lines = []
     for _, trend in trends.iterrows():
@@ -206,4 +209,5 @@ _NOTE = """\
 Similarity of a new cell line to a training line: Pearson correlation over genes of their mean
 control profiles, after the mean profile of the training lines is taken from both (the paper does
 not state its own definition). Groups are terciles, over all test lines, of the similarity to the
-nearest training line; every line counts once; intervals are 95 % bootstraps over cell lines."""
+nearest training line; every line counts once (their number stands in brackets); intervals are 95 % bootstraps over
+cell lines."""

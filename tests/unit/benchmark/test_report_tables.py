@@ -113,6 +113,8 @@ def test_similarity_is_the_correlation_of_centred_control_profiles(data: Trainin
     assert found.loc["twin", "nearest_cell"] == "b"
     expected = [np.corrcoef(twin - centre, training[k] - centre)[0, 1] for k in "abc"]
     assert found.loc["twin", "mean"] == pytest.approx(np.mean(expected))
+    alone = similarity_of({"twin": twin}, {"b": training["b"]})
+    assert alone[["nearest", "mean"]].isna().all(axis=None), "one line is its own centre"
 
 
 def similarity() -> pd.DataFrame:
@@ -140,6 +142,7 @@ def test_cell_lines_count_once_in_their_group(rows: pd.DataFrame) -> None:
     expected = spearmanr(near.sort_values("cell")["nearest"], np.arange(6))
     assert (trend["nearest"], trend["p_nearest"]) == pytest.approx(tuple(expected))
     assert terciles(pd.Series([0.1, 0.2])) == ["", ""]
+    assert terciles(pd.Series([0.1, 0.2, 0.3, np.nan])) == ["low", "middle", "high", ""]
     flat = trend_table(rows.assign(value=0.0), near)
     assert flat[["nearest", "mean"]].isna().all(axis=None)
 
