@@ -119,7 +119,6 @@ def drug_section(results: Results) -> Section | None:
                 results.at(paired(rows, true.name, variant.name), scenario, readout)
                 for rows in (results.at(results.rows, scenario, readout),
                              results.at(centred, scenario, readout))
-                if len(rows)
             )  # fmt: skip
             if len(pcc) and len(inner):
                 lines.append([f"{true.name} minus {variant.name}", variant.drug,

@@ -209,5 +209,5 @@ _NOTE = """\
 Similarity of a new cell line to a training line: Pearson correlation over genes of their mean
 control profiles, after the mean profile of the training lines is taken from both (the paper does
 not state its own definition). Groups are terciles, over all test lines, of the similarity to the
-nearest training line; every line counts once (their number stands in brackets); intervals are 95 % bootstraps over
-cell lines."""
+nearest training line; every line counts once (their number stands in brackets); intervals are
+95 % bootstraps over cell lines."""

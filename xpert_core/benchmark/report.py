@@ -94,13 +94,12 @@ def verdict(
             order = near["model"].map(lambda name: kinds.get(name) not in REFERENCES)
             near = near[here].assign(order=order).sort_values("order", kind="stable")
         score = own.iloc[0]
-        words = _beaten(near)
+        words = _beaten(near) or ["stands alone"]
         if config is not None:
             words += _not_asked({kinds.get(name, "") for name in place["model"]}, str(scenario))
         parts.append(
             f"{place_of(str(scenario), str(readout))}: {model} (PCC "
-            f"{interval(score['mean'], score['low'], score['high'])}) "
-            + "; ".join(words or ["stands alone"])
+            f"{interval(score['mean'], score['low'], score['high'])}) " + "; ".join(words)
         )
     return ". ".join(parts) + "."
 

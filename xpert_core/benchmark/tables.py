@@ -153,7 +153,8 @@ def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
                     "stars": stars(p),
                 }
             )
-    found = pd.DataFrame(lines)
+    columns = [*ORDER, "difference", "low", "high", "p", "stars", "p_holm"]
+    found = pd.DataFrame(lines).reindex(columns=columns)
     if len(found):
         places = found.groupby(["scenario", "readout"], sort=False)["p"]
         found["p_holm"] = places.transform(lambda p: holm(p.to_numpy()))

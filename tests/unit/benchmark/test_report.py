@@ -16,6 +16,8 @@ from xpert_core.benchmark.genes import MEASURED, gene_table
 from xpert_core.benchmark.report import write_report
 from xpert_core.benchmark.results import Results
 from xpert_core.benchmark.runner import Finished, read_task, run
+from xpert_core.errors import DataError
+from xpert_core.learning.fold_files import stored_digest
 from xpert_core.tokens.dataset import TrainingData
 
 DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
@@ -119,6 +121,24 @@ def test_variable_genes_are_measured_beside_predicted(reported) -> None:
     line = genes[(genes["scenario"] == "warm-start") & (genes["place"] == 1)].iloc[0]
     assert line["gene"] == data.panel_symbols[best] and line["rows"] == 80
     assert line["q75"] == pytest.approx(np.quantile(truth[:, best], 0.75), rel=1e-4)
+
+
+def test_one_model_alone_has_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "bench.yaml"
+    scenarios = [{"name": "cold-drug", "readout": "level 5", "folds": [2]}]
+    path.write_text(yaml.safe_dump({**VALUES, "models": ["mean"], "scenarios": scenarios}))
+    config = BenchmarkConfig.load(path)
+    out = tmp_path / "out"
+    report = write_report(config, run(config, out), out).read_text()
+    first = report.split("\n\n")[1]
+    assert first.count("not run: mean-cell, nearest-drugs, ridge, mlp-no-drug") == 1
+    assert "stands alone" in first and "beat" not in first
+    assert "## Ranks" in report and "Does the drug matter" not in report
+    split = next((out / "splits").glob("*.csv"))
+    assert f"# sha256: {stored_digest(split)}" in split.read_text()
+    split.write_text("row\n")
+    with pytest.raises(DataError, match="split file cannot be read"):
+        stored_digest(split)
 
 
 def test_figures_are_described_and_need_no_network(reported) -> None:
