@@ -118,6 +118,8 @@ class BenchmarkConfig:
     n_folds, split_seed : int
     workers : int
         Processes; each uses one thread.
+    subset : str
+        Mechanism or target of the drugs whose most variable genes the report shows by themselves.
     base : Path
         Folder of the configuration file.
     """
@@ -130,6 +132,7 @@ class BenchmarkConfig:
     n_folds: int = 5
     split_seed: int = 0
     workers: int = 2
+    subset: str = "EGFR inhibitor"
     base: Path = Path()
 
     @classmethod
@@ -180,6 +183,7 @@ class BenchmarkConfig:
         """
         names, asked = ([x.name for x in part] for part in (self.models, self.scenarios))
         wrong = [
+            *(["subset without a name"] if not str(self.subset).strip() else []),
             *(f"scenario {s.name}" for s in self.scenarios if s.name not in SCENARIOS),
             *(f"readout {s.readout}" for s in self.scenarios if s.readout not in READOUT_CHOICES),
             *(f"fold {f}" for s in self.scenarios for f in s.folds if not 1 <= f <= self.n_folds),

@@ -19,8 +19,8 @@ from xpert_core.learning.folds import SCENARIOS
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import TrainingData
 
-OF_THE_BENCHMARK = ("snapshots", "residual")
-"""Settings of an XPert model that are not fields of its training configuration."""
+OF_THE_BENCHMARK = {"snapshots": 1, "residual": False}
+"""Settings of an XPert model that are not fields of its training configuration; defaults."""
 INNER_GROUPS = {"drug": "drug", "scaffold": "drug", "cell": "cell"}
 """What a stack holds out inside the training part, by what the scenario holds out."""
 
@@ -121,10 +121,10 @@ def make_model(spec: ModelSpec, base: Path, seed: int, scenario: str) -> Baselin
     """The untrained model of a specification, as a scenario asks it."""
     group = INNER_GROUPS.get(SCENARIOS[scenario].grouping, "row")
     if spec.kind == XPERT:
-        snapshots = int(spec.settings.get("snapshots", 1))
-        residual = Stack(seed, group) if spec.settings.get("residual") else None
+        own = {k: spec.settings.get(k, default) for k, default in OF_THE_BENCHMARK.items()}
+        residual = Stack(seed, group) if own["residual"] else None
         folder = (base / spec.recipe).parent
-        return XPertModel(recipe_of(spec, base), folder, seed, snapshots, residual)
+        return XPertModel(recipe_of(spec, base), folder, seed, int(own["snapshots"]), residual)
     settings = dict(spec.settings)
     if registry.available()[spec.kind].grouped:
         settings["group"] = group

@@ -2,68 +2,58 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from xpert_core.baselines import registry
-from xpert_core.benchmark.config import XPERT, BenchmarkConfig
+from xpert_core.benchmark import breakdown, ceiling, comparisons, genes, groups, ranks
+from xpert_core.benchmark.config import BenchmarkConfig
+from xpert_core.benchmark.figures import score_chart
+from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
+from xpert_core.benchmark.results import SHOWN, Results
 from xpert_core.benchmark.runner import Finished
-from xpert_core.benchmark.tables import (
-    difference_table,
-    fold_table,
-    interval_table,
-    row_table,
-    score_table,
-)
 from xpert_core.evaluation.metrics import METRICS
 from xpert_core.files import atomic_path, write_bytes_atomic
 from xpert_core.learning.folds import SCENARIOS
 
-SHOWN = (
-    "pcc",
-    "pcc_per_drug",
-    "pcc_centred",
-    "spearman",
-    "rmse",
-    "r2",
-    "direction",
-    "discrimination",
-    "positive_precision_20",
-    "negative_precision_20",
-    "mmd",
-    "wasserstein",
-)
-"""Metrics of the tables in the report; the Parquet file has all."""
+REFERENCES = ("mean-cell", "nearest-drugs", "ridge", "mlp-no-drug")
+"""Kinds of models that XPert must beat to be worth anything."""
 
 
 def write_report(config: BenchmarkConfig, finished: Sequence[Finished], out: Path) -> Path:
-    """Write ``report.md``, ``report.html``, ``scores.parquet`` and ``differences.json`` to `out`.
+    """Write ``report.md``, ``report.html``, ``scores.parquet``, ``differences.json`` and the full
+    tables of the sections (CSV) to `out`.
 
     Returns
     -------
     Path
         Of the Markdown file.
     """
+    return report_of(Results.collect(config, finished, out))
+
+
+def report_of(results: Results) -> Path:
+    """Write the report of results to their folder; see `write_report`."""
+    out = results.out
     out.mkdir(parents=True, exist_ok=True)
-    scores, rows = score_table(finished), row_table(finished)
-    model = main_model(config)
-    intervals, differences = interval_table(rows), difference_table(rows, model)
     with atomic_path(out / "scores.parquet") as temporary:
-        scores.to_parquet(temporary, index=False)
-    records = json.loads(differences.to_json(orient="records"))
+        results.scores.to_parquet(temporary, index=False)
+    records = json.loads(results.differences.to_json(orient="records"))
     write_bytes_atomic(out / "differences.json", (json.dumps(records, indent=1) + "\n").encode())
-    sections = _sections(config, finished, scores, intervals, differences)
-    first = verdict(intervals, differences, model)
-    text = f"# Benchmark: {config.name}\n\n{first}\n\n{_NOTES}\n"
-    text += "".join(f"\n## {title}\n\n{body}\n" for title, body in sections)
+    sections = _sections(results)
+    for name, content in (pair for s in sections for pair in s.tables.items()):
+        text = content.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        write_bytes_atomic(out / name, text.encode())
+    first = verdict(results.intervals, results.differences, results.model, results.config)
+    text = f"# Benchmark: {results.config.name}\n\n{first}\n\n{_NOTES}\n"
+    text += "".join(f"\n## {s.title}\n\n{s.text}\n" for s in sections)
     write_bytes_atomic(out / "report.md", text.encode())
-    write_bytes_atomic(
-        out / "report.html", _page(config, first, sections, intervals, rows).encode()
-    )
+    html = page(results.config.name, first, _NOTES, sections)
+    write_bytes_atomic(out / "report.html", html.encode())
     return out / "report.md"
 
 
@@ -76,105 +66,138 @@ holds other drugs, cell lines or conditions by the same rule as the test part. S
 are taken as given: where they were chosen is for its author to say."""
 
 
-def main_model(config: BenchmarkConfig) -> str:
-    """The model that the others are compared with: the first XPert, else the first model."""
-    return next((m.name for m in config.models if m.kind == XPERT), config.models[0].name)
+def verdict(
+    intervals: pd.DataFrame,
+    differences: pd.DataFrame,
+    model: str,
+    config: BenchmarkConfig | None = None,
+) -> str:
+    """What is beaten and what is not, in one paragraph.
 
-
-def verdict(intervals: pd.DataFrame, differences: pd.DataFrame, model: str) -> str:
-    """What is beaten and what is not, in one paragraph."""
+    Parameters
+    ----------
+    intervals, differences : DataFrame
+    model : str
+        The model whose differences these are.
+    config : BenchmarkConfig, optional
+        With it, the references are named first, and those that were not asked are named too.
+    """
+    kinds = {m.name: m.kind for m in config.models if m.drug == "true"} if config else {}
     parts = []
     for (scenario, readout), place in intervals.groupby(["scenario", "readout"], sort=False):
         own = place[place["model"] == model]
         if own.empty:
             continue
-        near = differences[
-            (differences["scenario"] == scenario) & (differences["readout"] == readout)
-        ]
-        better = near.loc[near["low"] > 0, "model"].tolist()
-        worse = near.loc[near["high"] < 0, "model"].tolist()
-        level = near.loc[(near["low"] <= 0) & (near["high"] >= 0), "model"].tolist()
-        words = [
-            f"{word} {', '.join(names)}"
-            for word, names in (
-                ("does NOT beat", worse),
-                ("cannot be told from", level),
-                ("beats", better),
-            )
-            if names
-        ]
+        near = differences
+        if len(near):
+            here = (near["scenario"] == scenario) & (near["readout"] == readout)
+            order = near["model"].map(lambda name: kinds.get(name) not in REFERENCES)
+            near = near[here].assign(order=order).sort_values("order", kind="stable")
         score = own.iloc[0]
+        words = _beaten(near) or ["stands alone"]
+        if config is not None:
+            words += _not_asked({kinds.get(name, "") for name in place["model"]}, str(scenario))
         parts.append(
-            f"**{scenario}, {readout}**: {model} (PCC {score['mean']:.3f} "
-            f"[{score['low']:.3f}, {score['high']:.3f}]) " + "; ".join(words or ["stands alone"])
+            f"{place_of(str(scenario), str(readout))}: {model} (PCC "
+            f"{interval(score['mean'], score['low'], score['high'])}) " + "; ".join(words)
         )
     return ". ".join(parts) + "."
 
 
-def _sections(
-    config: BenchmarkConfig,
-    finished: Sequence[Finished],
-    scores: pd.DataFrame,
-    intervals: pd.DataFrame,
-    differences: pd.DataFrame,
-) -> list[tuple[str, str]]:
-    folds = fold_table(scores)
-    found = []
-    for (scenario, readout), place in folds.groupby(["scenario", "readout"], sort=False):
-        here = (intervals["scenario"] == scenario) & (intervals["readout"] == readout)
-        there = (differences["scenario"] == scenario) & (differences["readout"] == readout)
-        body = _interval_lines(intervals[here], differences[there], main_model(config))
-        body += f"\n\n{_score_lines(place)}"
-        found.append(
-            (f"{SCENARIOS[str(scenario)].label.capitalize()} ({scenario}), {readout}", body)
-        )
-    found.append(("What each model costs", _costs(finished)))
-    statements = [
-        f"- {info.label}: {info.differs}"
-        for name, info in registry.available().items()
-        if info.differs and any(m.kind == name for m in config.models)
+def _beaten(near: pd.DataFrame) -> list[str]:
+    if not len(near):
+        return []
+    better = near.loc[near["low"] > 0, "model"].tolist()
+    worse = near.loc[near["high"] < 0, "model"].tolist()
+    level = near.loc[(near["low"] <= 0) & (near["high"] >= 0), "model"].tolist()
+    pairs = (("does NOT beat", worse), ("cannot be told from", level), ("beats", better))
+    return [f"{word} {', '.join(names)}" for word, names in pairs if names]
+
+
+def _not_asked(kinds: set[str], scenario: str) -> list[str]:
+    """References without a score here: not run, or unable to answer."""
+    missing = [kind for kind in REFERENCES if kind not in kinds]
+    known = registry.available()
+    unable = [kind for kind in missing if not known[kind].applies(scenario)]
+    left = [kind for kind in missing if kind not in unable]
+    pairs = (("not run: {}", left), ("{} cannot answer here", unable))
+    return [words.format(", ".join(names)) for words, names in pairs if names]
+
+
+def _sections(results: Results) -> list[Section]:
+    ceilings = ceiling.ceiling_table(results)
+    found: list[Section | None] = [
+        *_scenario_sections(results, ceilings),
+        ranks.section(results),
+        comparisons.drug_section(results),
+        comparisons.ablation_section(results),
+        ceiling.section(results, ceilings),
+        groups.section(results),
+        breakdown.section(results),
+        genes.section(results),
+        Section("What each model costs", _costs(results.finished)),
+        _origins(results.config),
+        Section("Metrics", "\n".join(f"- {METRICS[n].label}: {METRICS[n].formula}" for n in SHOWN)),
     ]
-    if statements:
-        found.append(("Where the baselines differ from the originals", "\n".join(statements)))
-    formulas = [f"- {METRICS[name].label}: {METRICS[name].formula}" for name in SHOWN]
-    return [*found, ("Metrics", "\n".join(formulas))]
+    return [section for section in found if section is not None]
 
 
-def _interval_lines(intervals: pd.DataFrame, differences: pd.DataFrame, model: str) -> str:
+def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section]:
+    figure = Figure(
+        "figures",
+        score_chart(results.intervals, results.rows),
+        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs or cell "
+        "lines, best model first. The numbers are in the tables, drugs.csv and cells.csv.",
+    )
+    found: list[Section] = []
+    for scenario, readout, _ in results.places():
+        title = f"{SCENARIOS[scenario].label.capitalize()} ({scenario}), {readout}"
+        body = _interval_lines(results, scenario, readout, ceilings)
+        body += f"\n\n{_score_lines(results.at(results.folds, scenario, readout))}"
+        found.append(Section(title, body, () if found else (figure,)))
+    return found
+
+
+def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.DataFrame) -> str:
+    intervals = results.at(results.intervals, scenario, readout)
+    differences = results.differences
+    if len(differences):
+        differences = results.at(differences, scenario, readout).set_index("model")
     unit = f"{intervals['groups'].iloc[0]} {intervals['unit'].iloc[0]}s"
-    header = f"| model | PCC [95 % over {unit}] | {model} minus it | paired t over folds |"
-    lines = [header, "| --- | --- | --- | --- |"]
-    apart = differences.set_index("model") if len(differences) else pd.DataFrame()
-    for _, score in intervals.sort_values("mean", ascending=False).iterrows():
+    lines = []
+    for _, score in intervals.sort_values("mean", ascending=False, kind="stable").iterrows():
         name, minus, p = score["model"], "", ""
-        if name in apart.index:
-            d = apart.loc[name]
-            minus = f"{d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
-            p = f"p = {d['p']:.2g} {d['stars']}" if pd.notna(d["p"]) else ""
-        value = f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-        lines.append(f"| {name} | {value} | {minus} | {p} |")
-    return "\n".join(lines)
+        if name in differences.index:
+            d: Any = differences.loc[name]
+            minus = interval(d["difference"], d["low"], d["high"], sign=True)
+            p = f"{p_value(d['p'])} {d['stars']} (Holm {d['p_holm']:.2g})" if d["p"] >= 0 else ""
+        lines.append([name, interval(score["mean"], score["low"], score["high"]), minus, p])
+    c = results.at(ceilings, scenario, readout).iloc[0]
+    if c["rows"]:
+        label = f"{ceiling.LABEL}, {c['conditions']} of them"
+        lines.insert(0, [label, interval(c["mean"], c["low"], c["high"]), "", ""])
+    head = ["model", f"PCC [95 % over {unit}]", f"{results.model} minus it", "paired t over folds"]
+    return table(head, lines)
 
 
 def _score_lines(place: pd.DataFrame) -> str:
     shown = [name for name in SHOWN if name in set(place["metric"])]
-    header = " | ".join(
-        f"{METRICS[n].label} {'↑' if METRICS[n].direction == 'up' else '↓'}" for n in shown
-    )
-    lines = [f"| model | {header} | mean rank |", "| --- " * (len(shown) + 2) + "|"]
+    arrows = {"up": "↑", "down": "↓"}
+    head = [f"{METRICS[n].label} {arrows[METRICS[n].direction]}" for n in shown]
+    lines = []
     for model, own in place.groupby("model", sort=False):
         by_metric = own.set_index("metric")
-        cells: list[str] = []
+        cells = [str(model)]
         for name in shown:
             mean, sd = (float(by_metric[column][name]) for column in ("mean", "sd"))
             cells.append(f"{mean:.3f}" if pd.isna(sd) else f"{mean:.3f} ± {sd:.3f}")
         rank = by_metric.loc[shown, "rank"].mean()
-        lines.append(f"| {model} | {' | '.join(cells)} | {rank:.1f} |")
-    return "\n".join(lines)
+        lines.append([*cells, f"{rank:.1f}"])
+    return table(["model", *head, "mean rank"], lines)
 
 
 def _costs(finished: Sequence[Finished]) -> str:
-    table = pd.DataFrame(
+    costs = pd.DataFrame(
         {
             "model": [f.facts["model"] for f in finished],
             "fit": [f.facts["seconds"]["fit"] for f in finished],
@@ -183,70 +206,27 @@ def _costs(finished: Sequence[Finished]) -> str:
             "epochs": [f.facts["epochs"] for f in finished],
         }
     )
-    mean = table.groupby("model", sort=False).mean()
+    own = all(f.facts.get("memory_own", False) for f in finished)
+    said = (
+        "memory is the most its worker held while it ran, program and data included."
+        if own
+        else "memory is the most a worker had held by then."
+    )
     lines = [
-        "One thread each; memory is the most a worker had held by then.",
-        "",
-        "| model | fit (s) | predict (ms a row) | memory (MiB) | epochs |",
-        "| --- | --- | --- | --- | --- |",
+        [str(name), f"{c['fit']:.1f}", f"{c['predict']:.2f}", f"{c['memory']:.0f}",
+         f"{c['epochs']:.0f}"]
+        for name, c in costs.groupby("model", sort=False).mean().iterrows()
+    ]  # fmt: skip
+    head = ["model", "fit (s)", "predict (ms a row)", "memory (MiB)", "epochs"]
+    return f"Means over tasks of one thread each; {said}\n\n{table(head, lines)}"
+
+
+def _origins(config: BenchmarkConfig) -> Section | None:
+    statements = [
+        f"- {info.label}: {info.differs}"
+        for name, info in registry.available().items()
+        if info.differs and any(m.kind == name for m in config.models)
     ]
-    for name, own in mean.iterrows():
-        lines.append(
-            f"| {name} | {own['fit']:.1f} | {own['predict']:.2f} | {own['memory']:.0f} | "
-            f"{own['epochs']:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def _page(
-    config: BenchmarkConfig,
-    first: str,
-    sections: list[tuple[str, str]],
-    intervals: pd.DataFrame,
-    rows: pd.DataFrame,
-) -> str:
-    """One HTML file that needs no network: figures carry their own scripts."""
-    from xpert_core.benchmark.figures import figures
-
-    body = [f"<h1>Benchmark: {html.escape(config.name)}</h1>", f"<p>{_inline(first)}</p>"]
-    body += [f"<p>{_inline(_NOTES)}</p>", figures(intervals, rows)]
-    for title, text in sections:
-        body += [f"<h2>{html.escape(title)}</h2>", _blocks(text)]
-    return _FRAME.format(title=html.escape(config.name), body="\n".join(body))
-
-
-def _inline(text: str) -> str:
-    pieces = html.escape(text).split("**")
-    return "".join(f"<b>{p}</b>" if i % 2 else p for i, p in enumerate(pieces))
-
-
-def _blocks(text: str) -> str:
-    """Tables, lists and paragraphs of the report's own Markdown."""
-    found = []
-    for block in text.split("\n\n"):
-        lines = block.splitlines()
-        if lines[0].startswith("|"):
-            cells = [[_inline(c.strip()) for c in line.strip("|").split("|")] for line in lines]
-            head = "".join(f"<th>{c}</th>" for c in cells[0])
-            rest = "".join(
-                "<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in cells[2:]
-            )
-            found.append(f"<table><tr>{head}</tr>{rest}</table>")
-        elif lines[0].startswith("- "):
-            found.append("<ul>" + "".join(f"<li>{_inline(x[2:])}</li>" for x in lines) + "</ul>")
-        else:
-            found.append(f"<p>{_inline(block)}</p>")
-    return "\n".join(found)
-
-
-_FRAME = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; }}
-table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
-th, td {{ border: 1px solid #ccd; padding: .3rem .6rem; text-align: left; white-space: nowrap; }}
-</style></head><body>
-{body}
-</body></html>
-"""
+    if not statements:
+        return None
+    return Section("Where the baselines differ from the originals", "\n".join(statements))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.benchmark.config import BenchmarkConfig, ScenarioSpec, Task, tasks
+from xpert_core.benchmark.memory import peak_mib, reset_peak
 from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
 from xpert_core.files import atomic_path, write_bytes_atomic
-from xpert_core.learning.fold_files import load_folds, save_folds
+from xpert_core.learning.fold_files import load_folds, save_folds, stored_digest
 from xpert_core.learning.folds import labels_of, make_folds, withhold_unknown
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS, Z_READOUT, TrainingData
@@ -43,7 +43,7 @@ class Finished:
         value for a row.
     facts : dict
         Task, ``identity``, ``values`` (metric by read-out), ``seconds``, ``epochs``,
-        ``memory_mib``.
+        ``memory_mib`` and ``memory_own`` (whether it is the task's own peak).
     predictions : Path or None
         Where its predictions lie, see `benchmark.predictions`; None where they were not kept.
     """
@@ -185,6 +185,7 @@ def execute(
 
     Predictions are kept beside `path` where the model asks for it.
     """
+    own_peak = reset_peak()
     started = time.perf_counter()
     seen = with_drug_input(data, task.model.drug, task.seed)
     model = make_model(task.model, base, task.seed, task.scenario.name)
@@ -208,7 +209,8 @@ def execute(
         "values": values,
         "seconds": seconds,
         "epochs": getattr(model, "epochs", 0),
-        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_mib": peak_mib(),
+        "memory_own": own_peak,
     }
     return Finished(rows, facts, kept)
 
@@ -286,8 +288,7 @@ def write_split(
         )
         return save_folds(path, withhold_unknown(folds, data), data)
     load_folds(path, data)
-    header = path.read_text(encoding="utf-8").splitlines()[:4]
-    return next(line.split(": ")[1] for line in header if line.startswith("# sha256"))
+    return stored_digest(path)
 
 
 def read_task(path: Path) -> Finished:

@@ -120,7 +120,7 @@ def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
     DataFrame
         Columns `ORDER` (the other model), ``difference``, ``low``, ``high`` (95 % bootstrap over
         drugs or cell lines), ``p`` and ``stars`` (paired t-test over folds, as in the paper; NaN
-        below three folds).
+        below three folds), ``p_holm`` (Holm's correction over the other models of the place).
     """
     from scipy.stats import ttest_rel
 
@@ -153,7 +153,22 @@ def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
                     "stars": stars(p),
                 }
             )
-    return pd.DataFrame(lines)
+    columns = [*ORDER, "difference", "low", "high", "p", "stars", "p_holm"]
+    found = pd.DataFrame(lines).reindex(columns=columns)
+    if len(found):
+        places = found.groupby(["scenario", "readout"], sort=False)["p"]
+        found["p_holm"] = places.transform(lambda p: holm(p.to_numpy()))
+    return found
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """P-values corrected for their number (Holm 1979); NaN stays and does not count."""
+    found = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    scaled = p[order] * np.arange(len(order), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return found
 
 
 def stars(p: float) -> str:

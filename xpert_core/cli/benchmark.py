@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from xpert_core.benchmark.results import Results
 
 
 def benchmark(
@@ -16,6 +19,9 @@ def benchmark(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; as in the file by default.")
     ] = None,
+    database: Annotated[
+        bool, typer.Option("--database/--no-database", help="Keep the numbers in the database too.")
+    ] = True,
 ) -> None:
     """Compare models on new drugs, cell lines, doses and times.
 
@@ -24,7 +30,8 @@ def benchmark(
     from dataclasses import replace
 
     from xpert_core.benchmark.config import BenchmarkConfig
-    from xpert_core.benchmark.report import write_report
+    from xpert_core.benchmark.report import report_of
+    from xpert_core.benchmark.results import Results
     from xpert_core.benchmark.runner import run
     from xpert_core.cli.console import progress_bar
 
@@ -41,7 +48,23 @@ def benchmark(
             display.update(task, completed=done, total=total, description="Tasks")
 
         finished = run(chosen, folder, progress)
-    report = write_report(chosen, finished, folder)
+    results = Results.collect(chosen, finished, folder)
+    report = report_of(results)
     verdict = report.read_text(encoding="utf-8").split("\n\n")[1]
     print(verdict.replace("**", ""))
     print(f"Report: {report} and {report.with_suffix('.html')}")
+    if database:
+        # Last: whatever happens to the database, the report is there.
+        _keep(results)
+
+
+def _keep(results: Results) -> None:
+    from xpert_core.benchmark.record import record_of
+    from xpert_core.store import Store
+
+    store = Store()
+    try:
+        saved = store.save_benchmark(record_of(results))
+        print(f"Database: {store.location}, benchmark {saved}")
+    finally:
+        store.close()

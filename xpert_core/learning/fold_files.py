@@ -91,5 +91,20 @@ def load_folds(path: Path, data: TrainingData) -> Folds:
     return folds
 
 
+def stored_digest(path: Path) -> str:
+    """Hash that a split file states of itself; `load_folds` checks that it is true.
+
+    Raises
+    ------
+    DataError
+        When the file is missing or states none.
+    """
+    try:
+        header = Path(path).read_text(encoding="utf-8").splitlines()[:4]
+        return next(line.split(": ")[1] for line in header if line.startswith("# sha256"))
+    except (OSError, UnicodeDecodeError, StopIteration, IndexError) as error:
+        raise DataError("The split file cannot be read.", where=str(path), fix=_FIX) from error
+
+
 def _hash(scenario: str, seed: int, body: str) -> str:
     return hashlib.sha256(f"{scenario}\n{seed}\n{body}".encode()).hexdigest()

@@ -49,7 +49,8 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _now() -> datetime:
+def utc_now() -> datetime:
+    """This moment."""
     return datetime.now(UTC)
 
 
@@ -92,7 +93,7 @@ class CohortRow(Base):
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     owner: Mapped[str] = mapped_column(default=LOCAL_OWNER, server_default=LOCAL_OWNER)
     name: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
     input_sha256: Mapped[str] = mapped_column(index=True)
     content_sha256: Mapped[str] = mapped_column(String(64))
     scale_detected: Mapped[str]
@@ -143,7 +144,7 @@ class ModelRow(Base):
     name: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
     card: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class RunRow(HasArrayFile, Base):
@@ -155,7 +156,7 @@ class RunRow(HasArrayFile, Base):
     owner: Mapped[str] = mapped_column(default=LOCAL_OWNER, server_default=LOCAL_OWNER, index=True)
     title: Mapped[str]
     status: Mapped[str] = mapped_column(String(16), default="done", server_default="done")
-    created_at: Mapped[datetime] = mapped_column(default=_now, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
     cohort_id: Mapped[str | None] = mapped_column(
         ForeignKey("cohorts.id", ondelete="CASCADE"), index=True
     )
@@ -200,3 +201,64 @@ class PredictionRow(Base):
     n_missing_genes: Mapped[int | None]
     drug_fallback: Mapped[str | None]
     details: Mapped[dict[str, Any] | None]
+
+
+class BenchmarkRow(Base):
+    """A benchmark as reported. `run_sha256` covers everything its numbers depend on: the same
+    benchmark of the same owner is kept once, its numbers those of the last time."""
+
+    __tablename__ = "benchmarks"
+    __table_args__ = (UniqueConstraint("owner", "run_sha256"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(default=LOCAL_OWNER, server_default=LOCAL_OWNER)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
+    run_sha256: Mapped[str] = mapped_column(String(64))
+    data_sha256: Mapped[str]
+    splits: Mapped[dict[str, Any]]
+    config: Mapped[dict[str, Any]]
+    version: Mapped[str]
+    verdict: Mapped[str]
+
+
+class BenchmarkScoreRow(Base):
+    """One metric of one fold with one seed; NULL where it is not defined."""
+
+    __tablename__ = "benchmark_scores"
+    __table_args__ = (UniqueConstraint("benchmark_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmarks.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    scenario: Mapped[str]
+    readout: Mapped[str]
+    model: Mapped[str]
+    seed: Mapped[int]
+    fold: Mapped[int]
+    metric: Mapped[str]
+    value: Mapped[float | None]
+
+
+class BenchmarkIntervalRow(Base):
+    """PCC of a model with its interval, or, with `minus`, its difference to another model."""
+
+    __tablename__ = "benchmark_intervals"
+    __table_args__ = (UniqueConstraint("benchmark_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmarks.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    scenario: Mapped[str]
+    readout: Mapped[str]
+    model: Mapped[str]
+    minus: Mapped[str | None]
+    mean: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    p: Mapped[float | None]
+    p_holm: Mapped[float | None]
+    n_rows: Mapped[int | None]
+    n_groups: Mapped[int | None]
+    unit: Mapped[str | None]

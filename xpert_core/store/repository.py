@@ -13,15 +13,17 @@ from sqlalchemy import ColumnElement, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from xpert_core.benchmark.record import BenchmarkRecord
 from xpert_core.cohorts.records import Profiles
 from xpert_core.errors import StoreError
 from xpert_core.prediction.records import Prediction
 from xpert_core.store import arrays as files
-from xpert_core.store import backups, engine, listings, migrate, rows
+from xpert_core.store import backups, benchmarks, engine, listings, migrate, rows
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import decode, encode
 from xpert_core.store.models import (
     LOCAL_OWNER,
+    BenchmarkRow,
     CohortRow,
     DrugRow,
     HasArrayFile,
@@ -279,6 +281,48 @@ class Store:
             session.execute(delete(RunRow).where(RunRow.id == run_id))
         self._erase([array_id])
 
+    # --- benchmarks ---------------------------------------------------------------------------
+
+    def save_benchmark(self, record: BenchmarkRecord, owner: str = LOCAL_OWNER) -> str:
+        """Keep the numbers of a benchmark, all or none, and return its id.
+
+        The same run of the same owner is replaced and keeps its id.
+        """
+        with explained("The benchmark could not be saved", self.location):
+            try:
+                return self._put_benchmark(record, owner)
+            except IntegrityError:  # another process saved the same run at this moment
+                return self._put_benchmark(record, owner)
+
+    def _put_benchmark(self, record: BenchmarkRecord, owner: str) -> str:
+        with self._write_session.begin() as session:
+            return benchmarks.put(session, record, owner)
+
+    def benchmarks(self, owner: str | None = None) -> pd.DataFrame:
+        """List the stored benchmarks, the last saved first.
+
+        Returns
+        -------
+        DataFrame
+            Index ``id``; columns ``name``, ``owner``, ``created_at``, ``updated_at`` (UTC),
+            ``version``, ``data_sha256``, ``n_scenarios``, ``n_models``, ``verdict``.
+        """
+        listed = self._listed(benchmarks.listing(owner))
+        listed["updated_at"] = pd.to_datetime(listed["updated_at"], utc=True)
+        return listed
+
+    def load_benchmark(self, benchmark_id: str) -> BenchmarkRecord:
+        """Return a stored benchmark, equal to the one saved."""
+        with self._reading("The benchmark could not be opened") as session:
+            return benchmarks.read(session, _found(session, BenchmarkRow, benchmark_id))
+
+    def delete_benchmark(self, benchmark_id: str) -> None:
+        """Delete a benchmark with its numbers."""
+        with self._writing("The benchmark could not be deleted") as session:
+            _found(session, BenchmarkRow, benchmark_id)
+            session.execute(delete(BenchmarkRow).where(BenchmarkRow.id == benchmark_id))
+        self._erase([])
+
     # --- upkeep -------------------------------------------------------------------------------
 
     def sweep_orphans(self, grace_s: float = 3600.0) -> int:
@@ -368,12 +412,13 @@ class Store:
             yield session
 
 
-_Row = TypeVar("_Row", CohortRow, RunRow)
+_Row = TypeVar("_Row", CohortRow, RunRow, BenchmarkRow)
+_NAMES = {CohortRow: "cohort", RunRow: "prediction", BenchmarkRow: "benchmark"}
 
 
 def _found(session: Session, kind: type[_Row], key: str) -> _Row:
     """The row with this id; an id that is malformed or unknown is an error."""
-    name = "cohort" if kind is CohortRow else "prediction"
+    name = _NAMES[kind]
     row = session.get(kind, files.checked_id(key, name))
     if row is None:
         raise StoreError(

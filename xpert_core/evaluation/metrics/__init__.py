@@ -1,6 +1,6 @@
 """Scores of predicted profiles: one registry, per-row values, and intervals over drugs or cells."""
 
-from xpert_core.evaluation.metrics.intervals import Score, bootstrap_mean
+from xpert_core.evaluation.metrics.intervals import Score, bootstrap_mean, bootstrap_means
 from xpert_core.evaluation.metrics.registry import (
     METRICS,
     Context,
@@ -18,6 +18,7 @@ __all__ = [
     "MetricValues",
     "Score",
     "bootstrap_mean",
+    "bootstrap_means",
     "evaluate",
     "noise_ceiling",
     "pearson_rows",

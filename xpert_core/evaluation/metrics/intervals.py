@@ -48,3 +48,42 @@ def bootstrap_mean(
     means = total[picks].sum(axis=1) / count[picks].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Score(float(values.mean()), float(low), float(high), len(values), len(labels))
+
+
+def bootstrap_means(
+    values: np.ndarray, groups: np.ndarray, *, draws: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means of several columns with intervals over the same draws of groups.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N, M)
+        One column a model; NaN where it has no value.
+    groups : ndarray, shape (N,)
+    draws, seed : int
+        With the same two, a column without NaN gets the numbers of `bootstrap_mean`.
+
+    Returns
+    -------
+    mean, low, high : ndarray of float64, shape (M,)
+        The interval is NaN where fewer than two groups have values: one group says nothing of
+        others.
+    """
+    known = ~np.isnan(values)
+    labels, index = np.unique(groups, return_inverse=True)
+    count, total = (np.zeros((len(labels), values.shape[1])) for _ in range(2))
+    np.add.at(count, index, known)
+    np.add.at(total, index, np.where(known, values, 0.0))
+    with np.errstate(invalid="ignore"):
+        mean = total.sum(axis=0) / count.sum(axis=0)
+    low, high = (np.full(values.shape[1], np.nan) for _ in range(2))
+    enough = (count > 0).sum(axis=0) > 1
+    if enough.any():
+        picks = np.random.default_rng(seed).integers(len(labels), size=(draws, len(labels)))
+        cells = np.arange(draws)[:, None] * len(labels) + picks
+        weight = np.bincount(cells.ravel(), minlength=draws * len(labels))
+        weight = weight.reshape(draws, len(labels)).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            means = (weight @ total[:, enough]) / (weight @ count[:, enough])
+        low[enough], high[enough] = np.nanquantile(means, [0.025, 0.975], axis=0)
+    return mean, low, high

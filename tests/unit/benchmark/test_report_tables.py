@@ -1,0 +1,321 @@
+"""The tables behind the report, by hand: ceilings, groups, breakdowns, ranks, pairs, genes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import f_oneway, spearmanr
+
+from xpert_core.benchmark.breakdown import breakdown, variance_table
+from xpert_core.benchmark.ceiling import agreement_rows, conditions_of
+from xpert_core.benchmark.comparisons import ablations, changed, drug_pairs, settings_of
+from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
+from xpert_core.benchmark.genes import kept_predictions, most_variable, subset_of
+from xpert_core.benchmark.groups import (
+    group_table,
+    mean_profiles,
+    similarity_of,
+    terciles,
+    trend_table,
+)
+from xpert_core.benchmark.markdown import Section, page, table
+from xpert_core.benchmark.memory import peak_mib, reset_peak
+from xpert_core.benchmark.predictions import Predictions
+from xpert_core.benchmark.ranks import gain_table, rank_table
+from xpert_core.benchmark.report import verdict
+from xpert_core.benchmark.runner import Finished
+from xpert_core.benchmark.tables import fold_table, holm
+from xpert_core.errors import DataError
+from xpert_core.evaluation.metrics import bootstrap_mean, bootstrap_means
+from xpert_core.tokens.dataset import TrainingData
+
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "tests" / "data" / "l1000_small.safetensors"
+PLACE = {"scenario": "cold-cell", "readout": "level 5"}
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return TrainingData.load(DATA)
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Two models on six cell lines (two a fold) and four drugs."""
+    rng = np.random.default_rng(0)
+    lines = [
+        {**PLACE, "model": model, "fold": 1 + c // 2, "row": 10 * c + d, "drug": f"d{d}",
+         "cell": f"c{c}", "value": c / 10 + rng.normal(scale=0.05) * (model == "good")}
+        for model in ("good", "plain")
+        for c in range(6)
+        for d in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def test_intervals_of_many_columns_are_those_of_each() -> None:
+    rng = np.random.default_rng(1)
+    values, groups = rng.normal(size=(50, 3)), rng.integers(7, size=50)
+    mean, low, high = bootstrap_means(values, groups)
+    for i in range(3):
+        one = bootstrap_mean(values[:, i], groups)
+        assert (mean[i], low[i], high[i]) == pytest.approx((one.mean, one.low, one.high))
+    values[groups == 2, 1] = np.nan
+    values[:, 2] = np.where(groups == 3, values[:, 2], np.nan)
+    mean, low, high = bootstrap_means(values, groups)
+    assert mean[1] == pytest.approx(np.nanmean(values[:, 1])) and low[1] < mean[1] < high[1]
+    assert np.isnan([low[2], high[2]]).all() and np.isfinite(mean[2]), "one group, no interval"
+
+
+def test_holm_by_hand() -> None:
+    np.testing.assert_allclose(
+        holm(np.array([0.04, 0.01, np.nan, 0.03])), [0.06, 0.03, np.nan, 0.06]
+    )
+    np.testing.assert_allclose(holm(np.array([0.9, 0.8])), [1, 1])
+
+
+def test_replicates_agree_with_the_others_of_their_condition(data: TrainingData) -> None:
+    rows = np.flatnonzero(data.readout == 1)[:3]
+    same = {
+        name: np.concatenate([getattr(data, name), getattr(data, name)[rows[[0, 0, 1]]]])
+        for name in ("profile_index", "drug_index", "cell_index", "dose_um", "time_h", "readout")
+    }
+    rng = np.random.default_rng(0)
+    noisy = data.x_deg[rows[[0, 0, 1]]] + rng.normal(size=(3, 978)).astype(np.float32)
+    more = replace(data, **same, x_deg=np.concatenate([data.x_deg, noisy]))
+    n, condition = len(data), conditions_of(more)
+    assert condition[rows[0]] == condition[n] == condition[n + 1] != condition[n + 2]
+    found = agreement_rows(more, condition)
+    own = [rows[0], n, n + 1]
+    for i in own:
+        others = more.x_deg[[k for k in own if k != i]].mean(axis=0)
+        assert found[i] == pytest.approx(np.corrcoef(more.x_deg[i], others)[0, 1], abs=1e-5)
+    assert found[rows[1]] == pytest.approx(found[n + 2]) and np.isnan(found[rows[2]])
+    other_dose = replace(more, dose_um=more.dose_um + np.arange(len(more.dose_um)))
+    assert np.isnan(agreement_rows(other_dose, conditions_of(other_dose))).all()
+
+
+def test_similarity_is_the_correlation_of_centred_control_profiles(data: TrainingData) -> None:
+    every = mean_profiles(data, np.arange(len(data)))
+    assert set(every) == set(data.cells)
+    own = np.unique(data.profile_index[data.cell_index == 0])
+    np.testing.assert_allclose(every[data.cells[0]], data.profiles[own].mean(axis=0), rtol=1e-6)
+    rng = np.random.default_rng(0)
+    training = {name: rng.normal(size=40) + 5 for name in "abc"}
+    centre = np.mean(list(training.values()), axis=0)
+    twin = centre + 2 * (training["b"] - centre)
+    found = similarity_of({"twin": twin, "far": rng.normal(size=40)}, training).set_index("cell")
+    assert found.loc["twin", "nearest"] == pytest.approx(1)
+    assert found.loc["twin", "nearest_cell"] == "b"
+    expected = [np.corrcoef(twin - centre, training[k] - centre)[0, 1] for k in "abc"]
+    assert found.loc["twin", "mean"] == pytest.approx(np.mean(expected))
+    alone = similarity_of({"twin": twin}, {"b": training["b"]})
+    assert alone[["nearest", "mean"]].isna().all(axis=None), "one line is its own centre"
+
+
+def similarity() -> pd.DataFrame:
+    values = [0.9, 0.1, 0.2, 0.5, 0.4, 0.8]
+    found = pd.DataFrame(
+        {"scenario": "cold-cell", "fold": [1 + c // 2 for c in range(6)],
+         "cell": [f"c{c}" for c in range(6)], "nearest": values, "nearest_cell": "x",
+         "mean": values[::-1]}
+    ).sort_values("nearest")  # fmt: skip
+    return found.assign(group=terciles(found["nearest"]))
+
+
+def test_cell_lines_count_once_in_their_group(rows: pd.DataFrame) -> None:
+    near = similarity()
+    assert near.set_index("cell")["group"].to_dict() == {
+        "c1": "low", "c2": "low", "c4": "middle", "c3": "middle", "c5": "high", "c0": "high",
+    }  # fmt: skip
+    # A cell line with many rows weighs no more.
+    many = pd.concat([rows, *[rows[rows["cell"] == "c2"].assign(row=900 + i) for i in range(9)]])
+    found = group_table(many, near)
+    low = found[(found["model"] == "plain") & (found["group"] == "low")].iloc[0]
+    assert low["mean"] == pytest.approx((0.1 + 0.2) / 2) and low["cells"] == 2
+    assert low["low"] == pytest.approx(0.1) and low["high"] == pytest.approx(0.2)
+    trend = trend_table(rows, near).set_index("model").loc["plain"]
+    expected = spearmanr(near.sort_values("cell")["nearest"], np.arange(6))
+    assert (trend["nearest"], trend["p_nearest"]) == pytest.approx(tuple(expected))
+    assert terciles(pd.Series([0.1, 0.2])) == ["", ""]
+    assert terciles(pd.Series([0.1, 0.2, 0.3, np.nan])) == ["low", "middle", "high", ""]
+    flat = trend_table(rows.assign(value=0.0), near)
+    assert flat[["nearest", "mean"]].isna().all(axis=None)
+
+
+def test_breakdown_resamples_within_a_cell_line_and_a_drug(rows: pd.DataFrame) -> None:
+    cells = breakdown(rows, "cell", "drug")
+    assert len(cells) == 12 and set(cells["drugs"]) == {4} and set(cells["rows"]) == {4}
+    own = rows[(rows["model"] == "good") & (rows["cell"] == "c3")]
+    score = bootstrap_mean(own["value"].to_numpy(), own["drug"].to_numpy())
+    line = cells[(cells["model"] == "good") & (cells["cell"] == "c3")].iloc[0]
+    assert tuple(line[["mean", "low", "high"]]) == pytest.approx(
+        (score.mean, score.low, score.high)
+    )
+    drugs = breakdown(rows[~rows["drug"].eq("d0") | rows["cell"].eq("c1")], "drug", "cell")
+    alone = drugs[drugs["drug"] == "d0"]
+    assert set(alone["cells"]) == {1} and alone[["low", "high"]].isna().all(axis=None)
+    assert alone["mean"].notna().all()
+
+
+def test_variance_and_anova_over_cell_lines(rows: pd.DataFrame) -> None:
+    found = variance_table(rows).set_index("model")
+    good = rows[rows["model"] == "good"]
+    parts = [part["value"] for _, part in good.groupby("cell")]
+    expected = f_oneway(*parts)
+    assert found.loc["good", "f"] == pytest.approx(expected.statistic)
+    assert found.loc["good", "p"] == pytest.approx(expected.pvalue)
+    assert found.loc["good", ["df_between", "df_within"]].tolist() == [5, 18]
+    means = [part.mean() for part in parts]
+    assert found.loc["good", "var_cells"] == pytest.approx(np.var(means, ddof=1))
+    assert np.isnan(found.loc["plain", "f"]), "no spread within a cell line: not defined"
+
+
+def score_lines() -> pd.DataFrame:
+    values = {
+        "pcc": {"XPert": 0.3, "TranSiGen": 0.2, "ridge": 0.3},
+        "rmse": {"XPert": 1.5, "TranSiGen": 1.0, "ridge": 0.5},
+        "r2": {"XPert": 0.1, "TranSiGen": -0.1, "ridge": np.nan},
+        "direction": {"XPert": 0.1, "TranSiGen": 0.0, "ridge": 0.2},
+        "mae": {"XPert": 1.0, "TranSiGen": 9.0, "ridge": 1.0},
+    }
+    return pd.DataFrame(
+        [
+            {**PLACE, "model": model, "seed": 0, "fold": 1, "metric": metric, "value": value}
+            for metric, own in values.items()
+            for model, value in own.items()
+        ]
+    )
+
+
+def test_ranks_and_gain_by_hand() -> None:
+    folds = fold_table(score_lines())
+    ranks = rank_table(folds).set_index(["metric", "model"])["rank"]
+    assert ranks["pcc"].to_dict() == {"XPert": 1, "TranSiGen": 3, "ridge": 1}
+    assert ranks["rmse"].to_dict() == {"XPert": 3, "TranSiGen": 2, "ridge": 1}
+    assert np.isnan(ranks["r2"]["ridge"]) and "mae" not in ranks.index
+    gains = gain_table(folds, "XPert", "TranSiGen").set_index("metric")["gain"]
+    assert gains["pcc"] == pytest.approx(0.5) and gains["rmse"] == pytest.approx(-0.5)
+    assert gains["r2"] == pytest.approx(2.0), "against a negative score, up is still better"
+    assert np.isnan(gains["direction"]), "no ratio to zero"
+    assert gain_table(folds, "XPert", "absent").empty
+
+
+def smoke() -> BenchmarkConfig:
+    return BenchmarkConfig.load(ROOT / "training" / "configs" / "smoke.yaml")
+
+
+def test_pairs_for_the_drug_input_differ_in_nothing_else() -> None:
+    config = smoke()
+    names = [(a.name, b.name) for a, b in drug_pairs(config)]
+    assert names == [
+        ("XPert", "XPert without the drug's structure"),
+        ("ridge", "ridge with shuffled drugs"),
+    ]
+    other = ModelSpec("other ridge", "ridge", settings={"penalties": [3.0]}, drug="zeroed")
+    assert len(drug_pairs(replace(config, models=(*config.models, other)))) == 2
+    graph = replace(config.models[0], name="XPert, graph", settings={"graph": "vectors"})
+    both = replace(config, models=(graph, *config.models))
+    assert drug_pairs(both)[0][0].name == "XPert", "like with like: neither has a graph"
+    alone = replace(config, models=(graph, config.models[1]))
+    assert drug_pairs(alone)[0][0].name == "XPert, graph"
+
+
+def test_ablations_name_what_differs() -> None:
+    config = smoke()
+    assert ablations(config, "XPert") == [("XPert of a single branch", "single branch: off to on")]
+    assert ablations(config, "ridge") == []
+    base = settings_of(config.models[0], config)
+    spec = replace(
+        config.models[0], name="v", settings={"bins": "equidistant", "loss": {"deg_pcc": 0.25}}
+    )
+    differs = changed(base, settings_of(spec, config))
+    assert "loss.deg_pcc" in differs and differs["loss.deg_pcc"][1] == 0.25
+    found = ablations(replace(config, models=(*config.models, spec)), "XPert")
+    assert any(name == "v" and "loss.deg_pcc" in words for name, words in found)
+    same = replace(config.models[0], name="twin")
+    assert all(
+        n != "twin" for n, _ in ablations(replace(config, models=(*config.models, same)), "XPert")
+    )
+
+
+def task(tmp_path: Path, model: str, fold: int, seed: int, rows: list[int], kept: bool = True):
+    facts = {"scenario": "cold-drug", "model": model, "fold": fold, "seed": seed}
+    path = None
+    if kept:
+        path = tmp_path / f"{model}{fold}{seed}.predictions.npz"
+        x_deg = np.full((len(rows), 4), 10 * fold + seed, dtype=np.float32)
+        Predictions(np.array(rows), x_deg, np.array(rows), x_deg).save(path)
+    return Finished(pd.DataFrame({"row": rows}), facts, path)
+
+
+def test_kept_predictions_are_those_of_one_seed_and_all_folds(tmp_path: Path) -> None:
+    finished = [
+        task(tmp_path, "a", 1, 1, [4, 5]), task(tmp_path, "a", 1, 0, [4, 5]),
+        task(tmp_path, "a", 2, 0, [6]), task(tmp_path, "a", 2, 1, [6]),
+        task(tmp_path, "half", 1, 0, [4, 5]), task(tmp_path, "half", 2, 0, [6], kept=False),
+        task(tmp_path, "none", 1, 0, [4, 5], kept=False),
+    ]  # fmt: skip
+    found = kept_predictions(finished, "cold-drug")
+    assert list(found) == ["a"]
+    assert found["a"][0].tolist() == [4, 5, 6] and found["a"][1][:, 0].tolist() == [10, 10, 20]
+    finished[1].predictions.write_bytes(b"PK cut")
+    with pytest.raises(DataError, match="Stored predictions"):
+        kept_predictions(finished, "cold-drug")
+
+
+def test_variable_genes_and_subsets(data: TrainingData) -> None:
+    values = np.zeros((5, 4))
+    values[:, 2], values[:, 1] = [0, 9, 0, 9, 0], [0, 1, 0, 1, 0]
+    assert most_variable(values, 2).tolist() == [2, 1]
+    chosen = subset_of(data, "egfr INHIBITOR")
+    moa = np.array(data.drug_moa)[data.drug_index]
+    assert chosen.any() and (chosen == [("EGFR inhibitor" in m.split("|")) for m in moa]).all()
+    by_target = subset_of(data, "EGFR")
+    assert by_target.any() and not subset_of(data, "EGF").any() and not subset_of(data, "").any()
+
+
+def test_the_verdict_puts_references_first_and_names_those_without_a_score() -> None:
+    config = replace(
+        smoke(),
+        models=(
+            ModelSpec("XPert", "xpert", recipe="smoke-xpert.yaml"),
+            ModelSpec("net", "mlp-morgan"),
+            ModelSpec("blind ridge", "ridge", drug="zeroed"),
+            ModelSpec("near", "nearest-drugs"),
+        ),
+    )
+    place = {"scenario": "cold-cell", "readout": "level 5"}
+    own = pd.DataFrame(
+        [{**place, "model": m, "mean": 0.2, "low": 0.1, "high": 0.3}
+         for m in ("XPert", "net", "near", "blind ridge")]
+    )  # fmt: skip
+    apart = pd.DataFrame(
+        [{**place, "model": m, "low": 0.1, "high": 0.3} for m in ("net", "blind ridge", "near")]
+    )
+    text = verdict(own, apart, "XPert", config)
+    assert "beats near, net, blind ridge" in text
+    assert "not run: ridge, mlp-no-drug" in text, "a blind ridge is no ridge"
+    assert "mean-cell cannot answer here" in text
+
+
+def test_stars_of_a_p_value_are_not_bold_and_bars_do_not_end_a_cell() -> None:
+    lines = table(["model", "p"], [["a|b", "p = 0.004 ** (Holm 0.01)"], ["**c**", "** ns"]])
+    html = page("n", "**first**", "notes", [Section("t", lines)])
+    assert "<b>first</b>" in html and "<b>c</b>" in html
+    assert "<td>a/b</td><td>p = 0.004 ** (Holm 0.01)</td>" in html
+
+
+def test_the_peak_of_memory_can_be_forgotten() -> None:
+    if not reset_peak():
+        pytest.skip("This system keeps one peak for the whole process.")
+    before = peak_mib()
+    held = np.ones(60 * 2**17)  # 60 MiB
+    assert peak_mib() > before + 50 and held[0] == 1
+    del held
+    assert peak_mib() > before + 50
+    assert reset_peak() and peak_mib() < before + 50

@@ -1,0 +1,123 @@
+"""How well replicates of a condition agree: what a score can be held against."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xpert_core.benchmark.markdown import Section, interval, table
+from xpert_core.benchmark.results import Results, scored_rows
+from xpert_core.benchmark.tables import unit_of
+from xpert_core.evaluation.metrics import bootstrap_mean, noise_ceiling
+from xpert_core.learning.splits import drug_groups
+from xpert_core.tokens.dataset import TrainingData
+
+LABEL = "replicates of the same condition"
+
+
+def conditions_of(data: TrainingData) -> np.ndarray:
+    """Number of each row's condition (cell line, drug, dose, time, read-out), shape (N,)."""
+    columns = (
+        data.cell_index,
+        np.asarray(drug_groups(data))[data.drug_index],
+        data.dose_um,
+        data.time_h,
+        data.readout,
+    )
+    keys = np.stack([c.astype(np.float64) for c in columns], axis=1)
+    found: np.ndarray = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    return found
+
+
+def agreement_rows(data: TrainingData, condition: np.ndarray) -> np.ndarray:
+    """PCC of each row with the mean of the other rows of its condition; NaN without others.
+
+    Parameters
+    ----------
+    data : TrainingData
+    condition : ndarray of int, shape (N,)
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+    """
+    found = np.full(len(data), np.nan)
+    repeated = np.flatnonzero(np.bincount(condition)[condition] > 1)
+    # Rows without a replicate are left out first: they need no memory.
+    values = noise_ceiling(data.x_deg[repeated], condition[repeated]) if len(repeated) else None
+    if values is not None:
+        found[repeated] = values
+    return found
+
+
+def ceiling_table(results: Results) -> pd.DataFrame:
+    """Agreement of replicates among the scored rows of each scenario and read-out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``scenario``, ``readout``, ``mean``, ``low``, ``high`` (95 % bootstrap over drugs
+        or cell lines), ``rows``, ``conditions``, ``shared`` (rows that share the control profile
+        of all their replicates), ``model`` (PCC of the main model on the same rows). A place
+        without replicates has NaN and 0.
+    """
+    data = results.data
+    condition = conditions_of(data)
+    agreement = agreement_rows(data, condition)
+    lines = []
+    for scenario, readout, place in results.places():
+        rows = scored_rows(place)
+        rows = rows[~np.isnan(agreement[rows])]
+        line = {"scenario": scenario, "readout": readout, "rows": len(rows)}
+        line |= {"conditions": len(np.unique(condition[rows])), "shared": 0}
+        if len(rows):
+            line |= _score(results, place, rows, agreement, unit_of(scenario))
+            line["shared"] = _sharing(data, condition, rows)
+        lines.append(line)
+    columns = [
+        "scenario", "readout", "mean", "low", "high", "rows", "conditions", "shared", "model"
+    ]  # fmt: skip
+    return pd.DataFrame(lines).reindex(columns=columns)
+
+
+def _score(
+    results: Results, place: pd.DataFrame, rows: np.ndarray, agreement: np.ndarray, unit: str
+) -> dict[str, float]:
+    group = place.drop_duplicates("row").set_index("row")[unit]
+    score = bootstrap_mean(agreement[rows], group.loc[rows].to_numpy())
+    own = place[(place["model"] == results.model) & place["row"].isin(rows)]
+    return {"mean": score.mean, "low": score.low, "high": score.high, "model": own["value"].mean()}
+
+
+def _sharing(data: TrainingData, condition: np.ndarray, rows: np.ndarray) -> int:
+    controls = pd.Series(data.profile_index).groupby(condition).nunique()
+    return int((controls.loc[condition[rows]] == 1).sum())
+
+
+def section(results: Results, ceilings: pd.DataFrame) -> Section:
+    """The section on replicates."""
+    lines, bare = [], []
+    for _, c in ceilings.iterrows():
+        place = f"{c['scenario']}, {c['readout']}"
+        if not c["rows"]:
+            bare.append(place)
+            continue
+        lines.append(
+            [place, interval(c["mean"], c["low"], c["high"]), f"{c['conditions']}", f"{c['rows']}",
+             f"{c['shared']}", interval(c["model"], np.nan, np.nan)]
+        )  # fmt: skip
+    text = []
+    if lines:
+        head = ["scenario", "PCC of replicates", "conditions", "rows", "of one control",
+                f"{results.model} on these rows"]  # fmt: skip
+        text = [_NOTE, table(head, lines)]
+    if bare:
+        text.append(f"No condition is measured twice, so there is no ceiling: {'; '.join(bare)}.")
+    return Section("What the noise allows", "\n\n".join(text))
+
+
+_NOTE = """\
+Each scored row that has replicates (same cell line, drug, dose, time and read-out) against the
+mean of the others. It is what one measurement says of the next, not the end of the scale: a model
+without noise of its own could reach about the square root of it. Rows of one control share that
+control's noise, which raises their agreement."""

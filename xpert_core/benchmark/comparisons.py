@@ -1,0 +1,177 @@
+"""Pairs of models that differ in one thing: the drug input, or a part of XPert."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec
+from xpert_core.benchmark.markdown import Section, interval, p_value, place_of, table
+from xpert_core.benchmark.models import OF_THE_BENCHMARK, recipe_of
+from xpert_core.benchmark.results import Results
+from xpert_core.benchmark.tables import difference_table, row_table
+from xpert_core.model.config import ModelConfig
+
+PARTS = {
+    "model.single_branch": "single branch",
+    "model.use_graph": "graph",
+    "graph": "graph vectors",
+    "model.use_atoms": "atoms",
+    "model.use_molecule": "molecule",
+    "model.use_ppi": "PPI vectors of genes",
+    "ppi": "PPI vectors of genes",
+    "bins": "value encoding",
+    "model.conditions": "dose and time",
+    "model.raw_values": "raw values beside bins",
+    "model.direction_head": "direction head",
+    "residual": "residual on the stack",
+    "snapshots": "snapshots averaged",
+}
+"""What a table calls a setting; loss terms and all others go by their own names."""
+
+
+def settings_of(spec: ModelSpec, config: BenchmarkConfig) -> dict[str, Any]:
+    """Every setting a model was made with, nested ones as ``model.use_graph``."""
+    if spec.kind != XPERT:
+        return _flat(spec.settings)
+    recipe = recipe_of(spec, config.base)
+    # With the defaults, so that a switch given only once is compared with what it was.
+    own = {k: spec.settings.get(k, default) for k, default in OF_THE_BENCHMARK.items()}
+    return _flat({**recipe, **own, "model": {**ModelConfig().to_dict(), **recipe["model"]}})
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def changed(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings in which `other` differs from `one`; the name of a recipe is none."""
+    keys = sorted((one.keys() | other.keys()) - {"name", "data"})
+    return {k: (one.get(k), other.get(k)) for k in keys if one.get(k) != other.get(k)}
+
+
+def drug_pairs(config: BenchmarkConfig) -> list[tuple[ModelSpec, ModelSpec]]:
+    """Each model whose drugs are zeroed or shuffled, after the same model with true drugs.
+
+    Such a model has no place of the drug in the graph either. Where the true one was run with
+    and without it, it is compared with the latter.
+    """
+    pairs = []
+    for variant in config.models:
+        if variant.drug == "true":
+            continue
+        own = settings_of(variant, config)
+        same = [
+            (spec, values)
+            for spec in config.models
+            if (spec.drug, spec.kind) == ("true", variant.kind)
+            for values in [settings_of(spec, config)]
+            if not set(changed(values, own)) - {"graph"}
+        ]
+        if same:
+            pairs.append((min(same, key=lambda pair: bool(pair[1].get("graph")))[0], variant))
+    return pairs
+
+
+def ablations(config: BenchmarkConfig, model: str) -> list[tuple[str, str]]:
+    """Models of kind XPert with other settings than the main one: name, and what differs."""
+    main = next(m for m in config.models if m.name == model)
+    if main.kind != XPERT:
+        return []
+    base, found = settings_of(main, config), []
+    for spec in config.models:
+        if spec.kind != XPERT or spec.drug != main.drug or spec.name == model:
+            continue
+        differs = changed(base, settings_of(spec, config))
+        words = [
+            f"{PARTS.get(key, key)}: {_word(before)} to {_word(after)}"
+            for key, (before, after) in differs.items()
+        ]
+        if words:
+            found.append((spec.name, "; ".join(words)))
+    return found
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "default"
+    return {"": "none", "True": "on", "False": "off"}.get(str(value), str(value))
+
+
+def paired(rows: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """Lines of `difference_table` for one pair of models."""
+    return difference_table(rows[rows["model"].isin([one, other])], one)
+
+
+def drug_section(results: Results) -> Section | None:
+    """Whether the models use the drug; None where no variant was run."""
+    pairs = drug_pairs(results.config)
+    if not pairs:
+        return None
+    centred = row_table(results.finished, "pcc_centred")
+    text = [_DRUG_NOTE]
+    for scenario, readout, _ in results.places():
+        lines = []
+        for true, variant in pairs:
+            pcc, inner = (
+                results.at(paired(rows, true.name, variant.name), scenario, readout)
+                for rows in (results.at(results.rows, scenario, readout),
+                             results.at(centred, scenario, readout))
+            )  # fmt: skip
+            if len(pcc) and len(inner):
+                lines.append([f"{true.name} minus {variant.name}", variant.drug,
+                              _apart(pcc), _apart(inner), _judged(pcc)])  # fmt: skip
+        if lines:
+            head = ["pair", "drugs of the second", "PCC", "PCC, cell-centred", "by PCC"]
+            text += [place_of(scenario, readout), table(head, lines)]
+    return Section("Does the drug matter?", "\n\n".join(text))
+
+
+def _apart(differences: pd.DataFrame) -> str:
+    d = differences.iloc[0]
+    return interval(d["difference"], d["low"], d["high"], sign=True)
+
+
+def _judged(differences: pd.DataFrame) -> str:
+    d = differences.iloc[0]
+    if d["low"] > 0:
+        return "higher with the true drug"
+    return "LOWER with the true drug" if d["high"] < 0 else "NO difference seen"
+
+
+def ablation_section(results: Results) -> Section | None:
+    """What each part of XPert brings; None where no variant was run."""
+    variants = ablations(results.config, results.model)
+    if not variants:
+        return None
+    text = [_ABLATION_NOTE.format(model=results.model)]
+    for scenario, readout, _ in results.places():
+        near = results.at(results.differences, scenario, readout).set_index("model")
+        lines = []
+        for name, differs in variants:
+            if name in near.index:
+                d: Any = near.loc[name]
+                p = f"{p_value(d['p'])} {d['stars']}" if pd.notna(d["p"]) else ""
+                apart = interval(d["difference"], d["low"], d["high"], sign=True)
+                lines.append([name, differs, apart, p])
+        if lines:
+            head = ["variant", "changed", f"{results.model} minus it", "paired t over folds"]
+            text += [place_of(scenario, readout), table(head, lines)]
+    return Section("What the parts of XPert bring", "\n\n".join(text))
+
+
+_DRUG_NOTE = """\
+The same model with the drugs as they are, minus with all drugs' structures taken away (zeroed) or
+dealt out anew among the drugs (shuffled), in training too; on the same rows. With its structure a
+drug of XPert loses its place in the graph. Cell-centred: after the mean change of the cell line,
+which needs no drug, is taken from both."""
+_ABLATION_NOTE = """\
+PCC of {model} minus that of the variant on the same rows: above 0 where the change costs something.
+Intervals as in the first tables."""

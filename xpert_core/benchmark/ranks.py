@@ -1,0 +1,122 @@
+"""Places of the models in each metric, the second best, and the gain over TranSiGen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xpert_core.benchmark.figures import rank_chart
+from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, place_of, table
+from xpert_core.benchmark.results import SHOWN, Results
+from xpert_core.evaluation.metrics import METRICS
+
+REFERENCE = "transigen"
+"""Kind of the model that the paper states its average gain over."""
+
+
+def rank_table(folds: pd.DataFrame) -> pd.DataFrame:
+    """Ranks in the metrics of the report.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        From `fold_table`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``scenario``, ``readout``, ``model``, ``metric`` (identifier), ``label``, ``mean``,
+        ``rank`` (1 = best, ties share the better place; NaN where the score is not defined).
+    """
+    found = folds[folds["metric"].isin(SHOWN)].copy()
+    found["order"] = found["metric"].map(SHOWN.index)
+    found = found.sort_values("order", kind="stable")
+    found["label"] = found["metric"].map(lambda name: METRICS[name].label)
+    columns = ["scenario", "readout", "model", "metric", "label", "mean", "rank"]
+    return found[columns].reset_index(drop=True)
+
+
+def gain_table(folds: pd.DataFrame, model: str, reference: str) -> pd.DataFrame:
+    """Relative gain of a model over another in each metric of the report.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``scenario``, ``readout``, ``metric``, ``gain``: difference of the means in the
+        good direction of the metric, divided by the absolute value of the reference's; NaN where
+        the reference's is 0 or not defined.
+    """
+    places = ["scenario", "readout", "metric"]
+    shown = folds[folds["metric"].isin(SHOWN)]
+    wide = shown.pivot_table(index=places, columns="model", values="mean", sort=False)
+    if not {model, reference} <= set(wide.columns):
+        return pd.DataFrame(columns=[*places, "gain"])
+    wide = wide.dropna(subset=[model, reference]).reset_index()
+    up = wide["metric"].map(lambda name: 1.0 if METRICS[name].direction == "up" else -1.0)
+    base = wide[reference].abs()
+    wide["gain"] = up * (wide[model] - wide[reference]) / base.where(base > 0)
+    return wide[[*places, "gain"]].rename_axis(columns=None)
+
+
+def section(results: Results) -> Section:
+    """The section on ranks."""
+    ranks = rank_table(results.folds)
+    names = [m.name for m in results.config.models if m.kind == REFERENCE and m.drug == "true"]
+    gains = gain_table(results.folds, results.model, names[0]) if names else pd.DataFrame()
+    text: list[str] = [_NOTE]
+    for scenario, readout, _ in results.places():
+        own = results.at(ranks, scenario, readout)
+        text += [place_of(scenario, readout), _lines(own), _second(results, scenario, readout)]
+        if len(gains) and names[0] != results.model:
+            text.append(_gain(results.at(gains, scenario, readout)["gain"], results.model))
+    figure = Figure(
+        "ranks",
+        rank_chart(ranks),
+        "Rank of every model in every metric, 1 for the best. The numbers are in the tables below "
+        "and in ranks.csv.",
+    )
+    return Section("Ranks", "\n\n".join(filter(None, text)), (figure,), {"ranks.csv": ranks})
+
+
+def _lines(ranks: pd.DataFrame) -> str:
+    wide = ranks.pivot_table(
+        index="model", columns="label", values="rank", sort=False, dropna=False
+    )
+    mean = wide.mean(axis=1).sort_values(kind="stable")
+    lines = [
+        [str(model), *(f"{r:.0f}" if pd.notna(r) else "" for r in own), f"{own.mean():.1f}"]
+        for model, own in wide.loc[mean.index].iterrows()
+    ]
+    return table(["model", *map(str, wide.columns), "mean"], lines)
+
+
+def _second(results: Results, scenario: str, readout: str) -> str:
+    """The main model against the best of the others."""
+    best = results.best_other(scenario, readout)
+    near = results.at(results.differences, scenario, readout)
+    own = near[near["model"] == best]
+    if own.empty:
+        return ""
+    d = own.iloc[0]
+    test = "with fewer than three folds there is no paired t-test"
+    if pd.notna(d["p"]):
+        test = f"paired t over folds {p_value(d['p'])} {d['stars']}, Holm {p_value(d['p_holm'])}"
+    apart = interval(d["difference"], d["low"], d["high"], sign=True)
+    return f"{results.model} minus the best of the others, {best}: PCC {apart}; {test}."
+
+
+def _gain(gains: pd.Series, model: str) -> str:
+    known = gains.dropna()
+    if known.empty:
+        return ""
+    return (
+        f"Average gain of {model} over TranSiGen: {100 * np.mean(known):+.1f} % over "
+        f"{len(known)} metrics (median {100 * np.median(known):+.1f} %; better in "
+        f"{int((known > 0).sum())})."
+    )
+
+
+_NOTE = """\
+Rank in the mean over folds, 1 for the best. The paired t-test over folds and its stars are the
+paper's; the folds share training rows, so it errs towards small p. Holm: corrected for the number
+of other models. A relative gain is large where the other score is near 0: read its median too."""

@@ -1,0 +1,117 @@
+"""What a report is made of: the tasks of a benchmark, read once and put into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ScenarioSpec
+from xpert_core.benchmark.runner import Finished, split_path, write_split
+from xpert_core.benchmark.tables import (
+    difference_table,
+    fold_table,
+    interval_table,
+    row_table,
+    score_table,
+)
+from xpert_core.learning.fold_files import load_folds
+from xpert_core.learning.folds import Folds
+from xpert_core.tokens.dataset import TrainingData
+
+SHOWN = (
+    "pcc",
+    "pcc_per_drug",
+    "pcc_centred",
+    "spearman",
+    "rmse",
+    "r2",
+    "direction",
+    "discrimination",
+    "positive_precision_20",
+    "negative_precision_20",
+    "mmd",
+    "wasserstein",
+)
+"""Metrics of the tables in the report; the Parquet file has all."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished benchmark.
+
+    Attributes
+    ----------
+    config : BenchmarkConfig
+    finished : sequence of Finished
+    data : TrainingData
+    model : str
+        The model that the others are compared with.
+    scores, folds, rows, intervals, differences : DataFrame
+        From the functions of `xpert_core.benchmark.tables`; rows hold the PCC.
+    out : Path
+        Folder of the benchmark: ``splits/``.
+    """
+
+    config: BenchmarkConfig
+    finished: Sequence[Finished]
+    data: TrainingData
+    model: str
+    scores: pd.DataFrame
+    folds: pd.DataFrame
+    rows: pd.DataFrame
+    intervals: pd.DataFrame
+    differences: pd.DataFrame
+    out: Path
+
+    @classmethod
+    def collect(cls, config: BenchmarkConfig, finished: Sequence[Finished], out: Path) -> Results:
+        """Read the data and make the tables."""
+        scores, rows, model = score_table(finished), row_table(finished), main_model(config)
+        return cls(
+            config=config,
+            finished=finished,
+            data=TrainingData.load(config.data),
+            model=model,
+            scores=scores,
+            folds=fold_table(scores),
+            rows=rows,
+            intervals=interval_table(rows),
+            differences=difference_table(rows, model),
+            out=out,
+        )
+
+    def places(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """Scenario, read-out and its part of `rows`, in the order of the configuration."""
+        for (scenario, readout), place in self.rows.groupby(["scenario", "readout"], sort=False):
+            yield str(scenario), str(readout), place
+
+    def at(self, table: pd.DataFrame, scenario: str, readout: str) -> pd.DataFrame:
+        """The lines of a table of one scenario and read-out."""
+        return table[(table["scenario"] == scenario) & (table["readout"] == readout)]
+
+    def folds_of(self, scenario: ScenarioSpec) -> Folds:
+        """The split of a scenario, checked."""
+        folder = self.out / "splits"
+        write_split(self.config, scenario, self.data, folder)
+        return load_folds(split_path(self.config, scenario, folder), self.data)
+
+    def best_other(self, scenario: str, readout: str) -> str:
+        """The model with the highest PCC beside the main one; "" where there is none."""
+        place = self.at(self.intervals, scenario, readout)
+        others = place[place["model"] != self.model]
+        return "" if others.empty else str(others["model"].iloc[int(others["mean"].argmax())])
+
+
+def main_model(config: BenchmarkConfig) -> str:
+    """The model that the others are compared with: the first XPert, else the first model."""
+    return next((m.name for m in config.models if m.kind == XPERT), config.models[0].name)
+
+
+def scored_rows(rows: pd.DataFrame) -> np.ndarray:
+    """Numbers of the rows of the data that were scored, each once, in order."""
+    found: np.ndarray = np.unique(rows["row"].to_numpy(dtype=np.int64))
+    return found
