@@ -105,7 +105,7 @@ def main(out: Path) -> None:
     folder = assets_dir() / "data" / "l1000"
     parts = [read_level3(folder / LEVEL3), *(read_level5(folder / name) for name in LEVEL5)]
     profiles, profile_index = distinct_rows(np.concatenate([p.x_ctl for p in parts]))
-    data = training_data(
+    data, _ = training_data(
         pd.concat([p.obs.assign(readout=p.readout) for p in parts], ignore_index=True),
         profiles,
         profile_index,

@@ -8,7 +8,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from xpert_core.cli import app, benchmark, cohort, doctor, drugs, graph, predict, train, version
+from xpert_core.cli import (
+    app,
+    benchmark,
+    cohort,
+    data,
+    doctor,
+    drugs,
+    graph,
+    predict,
+    train,
+    version,
+)
 from xpert_core.errors import XPertError
 
 EXIT_ERROR = 2
@@ -60,6 +71,7 @@ application.command("predict")(predict.predict)
 application.command("train")(train.train)
 application.command("benchmark")(benchmark.benchmark)
 application.command("app")(app.app)
+application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")

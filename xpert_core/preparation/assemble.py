@@ -11,6 +11,7 @@ import pandas as pd
 
 from xpert_core.drugs import DrugLibrary
 from xpert_core.drugs.cache import FeatureCache
+from xpert_core.errors import DataError
 from xpert_core.genes import load_panel
 from xpert_core.preparation.drugs import Note, features, identify, untracked
 from xpert_core.tokens.dataset import LOG2_READOUT, TrainingData
@@ -65,7 +66,7 @@ def training_data(
     sources: Sequence[str],
     note: Note,
     track: Callable[[Iterable[Any], str], Iterable[Any]] = untracked,
-) -> TrainingData:
+) -> tuple[TrainingData, np.ndarray]:
     """Put training data together.
 
     Parameters
@@ -84,17 +85,27 @@ def training_data(
         Names of the files.
     note, track
         As `xpert_core.preparation.drugs.identify`.
+
+    Returns
+    -------
+    (TrainingData, ndarray of bool, shape (N,))
+        The data, and which rows of `obs` are in them.
     """
     obs = obs.assign(key=None, aliases="")
     drugs = identify(obs, library, note=note, track=track)
     keep = obs["key"].notna().to_numpy()
+    if not keep.any():
+        raise DataError(
+            "No row has a drug whose structure can be used.", where=", ".join(sources),
+            fix="Check the SMILES of the file; a blank one is allowed, a wrong one is not.",
+        )  # fmt: skip
     if not keep.all():
         obs, x_deg = obs[keep].reset_index(drop=True), x_deg[keep]
         used, profile_index = np.unique(profile_index[keep], return_inverse=True)
         profiles = profiles[used]
     cells, keys = tuple(sorted(obs["cell"].unique())), tuple(sorted(drugs))
     panel, featurizer = load_panel(), cache.featurizer
-    return TrainingData(
+    data = TrainingData(
         profiles=profiles,
         profile_index=profile_index.astype(np.int64).reshape(-1),
         drug_index=np.searchsorted(keys, obs["key"].to_numpy(dtype=str)).astype(np.int64),
@@ -126,6 +137,7 @@ def training_data(
         patients=_labels(obs, "patient"),
         cancers=_labels(obs, "cancer"),
     )
+    return data, keep
 
 
 def _labels(obs: pd.DataFrame, name: str) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ def prepare(
     *,
     force: bool = False,
     report: Report = silent,
-) -> dict[Path, int]:
+) -> tuple[dict[Path, int], Counts]:
     """Prepare the files of a LINCS release.
 
     Parameters
@@ -188,8 +188,8 @@ def prepare(
 
     Returns
     -------
-    dict
-        File written to its number of rows.
+    (dict, Counts)
+        File written to its number of rows; what was kept and left out.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def prepare(
             fix="Wait for it, or choose another folder.",
         ) from error
     (out / ".l1000-work.lock").unlink(missing_ok=True)
-    return written
+    return written, made.counts
 
 
 def _refuse_overwrite(targets: dict[str, Path], own: list[str], *, force: bool) -> None:

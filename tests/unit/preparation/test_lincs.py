@@ -104,7 +104,7 @@ def test_a_random_control_is_one_well_of_the_plate_and_follows_the_seed(
     chosen = LincsSettings(control="random", seed=3, block=64)
     found = {}
     for name, settings in (("a", chosen), ("b", chosen), ("c", replace(chosen, seed=4))):
-        (path,) = prepare(release.files, tmp_path / name, settings)
+        ((path,), _) = prepare(release.files, tmp_path / name, settings)
         found[name] = ad.read_h5ad(path)
     np.testing.assert_array_equal(found["a"].obsm["X_ctl"], found["b"].obsm["X_ctl"])
     assert not np.array_equal(found["a"].obsm["X_ctl"], found["c"].obsm["X_ctl"])
@@ -119,7 +119,7 @@ def test_a_random_control_is_one_well_of_the_plate_and_follows_the_seed(
 
 
 def test_block_size_changes_no_value(release: Release, full: ad.AnnData, tmp_path: Path) -> None:
-    (path,) = prepare(release.files, tmp_path, LincsSettings(block=5000))
+    ((path,), _) = prepare(release.files, tmp_path, LincsSettings(block=5000))
     again = ad.read_h5ad(path)
     np.testing.assert_allclose(again.X, full.X, atol=1e-6)
     np.testing.assert_allclose(again.obsm["X_ctl"], full.obsm["X_ctl"], atol=1e-6)
@@ -200,7 +200,9 @@ def test_an_interrupted_run_leaves_no_output_and_goes_on_to_the_same_numbers(
     with pytest.raises(DataError, match="of other files or settings"):
         prepare(release.files, tmp_path, replace(settings, control="random"))
     read: list[str] = []
-    (path,) = prepare(release.files, tmp_path, settings, report=lambda what, *_: read.append(what))
+    ((path,), _) = prepare(
+        release.files, tmp_path, settings, report=lambda what, *_: read.append(what)
+    )
     assert not [what for what in read if what.endswith("profiles")]  # every block was done
     again = ad.read_h5ad(path)
     np.testing.assert_array_equal(again.X, full.X)
@@ -226,7 +228,7 @@ def test_a_kill_while_a_block_is_added_adds_it_once(
         patch.setattr(Work, "save", killed_after_adding)
         with pytest.raises(RuntimeError):
             prepare(release.files, tmp_path, LincsSettings(block=100))
-    (path,) = prepare(release.files, tmp_path, LincsSettings(block=100))
+    ((path,), _) = prepare(release.files, tmp_path, LincsSettings(block=100))
     np.testing.assert_array_equal(ad.read_h5ad(path).X, full.X)
     np.testing.assert_array_equal(ad.read_h5ad(path).obsm["X_ctl"], full.obsm["X_ctl"])
 
@@ -238,7 +240,7 @@ def test_outputs_are_not_overwritten_without_force(release: Release, tmp_path: P
     with pytest.raises(DataError, match="would be overwritten"):
         prepare(release.files, tmp_path, settings)
     assert target.read_bytes() == b"mine" and len(list(tmp_path.iterdir())) == 1
-    written = prepare(release.files, tmp_path, settings, force=True)
+    written, _ = prepare(release.files, tmp_path, settings, force=True)
     sdst = ad.read_h5ad(target)
     assert written[target] == len(sdst)
     assert set(sdst.obs["time_h"]) == {24.0} and set(sdst.obs["pert_dose_idx"]) == {8}
@@ -310,7 +312,7 @@ def test_genes_may_have_other_identifiers(release: Release, tmp_path: Path, kind
     info = tmp_path / "geneinfo_beta.txt"
     pd.DataFrame({"gene_id": own, "gene_symbol": panel.symbols}).to_csv(info, sep="\t", index=False)
     files = replace(release.files, treated=path, genes=info if kind == "own ids" else None)
-    (written,) = prepare(files, tmp_path / "out")
+    ((written,), _) = prepare(files, tmp_path / "out")
     found = ad.read_h5ad(written)
     known = np.array([bool(i) for i in ids])
     assert np.isfinite(found.X[:, known]).all() and np.isnan(found.X[:, ~known]).all()
