@@ -138,7 +138,7 @@ def _draw_validation(part: np.ndarray, groups: np.ndarray, seed: int) -> None:
     train = part == TRAIN
     # Groups that are tested too would only hide a leak that `check_folds` must see.
     names = np.setdiff1d(groups[train], groups[part == TEST])
-    left = int(_VALID_SHARE * train.sum())
+    left = max(1, int(_VALID_SHARE * train.sum()))
     for name in np.random.default_rng(seed).permutation(names):
         if left <= 0:
             break
