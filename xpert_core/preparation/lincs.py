@@ -237,11 +237,7 @@ def _run(
     force: bool,
     report: Report,
 ) -> dict[Path, int]:
-    stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in filter(None, files.paths())]
-    # Which subsets are written changes nothing of the sums.
-    document = [stamps, settings.control, settings.seed, settings.block, load_panel().digest]
-    identity = hashlib.sha256(json.dumps(document).encode()).hexdigest()
-    work = Work(folder, identity, force=force)
+    work = Work(folder, _identity(files, settings, made), force=force)
     if "inputs" not in work.state:
         work.state["inputs"] = digests(files.paths(), report)
         work.save()
@@ -258,6 +254,20 @@ def _run(
         work.save()
     work.clear()
     return written
+
+
+def _identity(files: LincsFiles, settings: LincsSettings, made: Plan) -> str:
+    """Hash of everything the sums depend on; which subsets are written changes nothing of them."""
+    stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in filter(None, files.paths())]
+    document = [stamps, settings.control, settings.seed, settings.block, load_panel().digest]
+    found = hashlib.sha256(json.dumps(document).encode())
+    wells = made.wells
+    for array in (
+        wells.treated["position"], wells.treated["plate"], wells.vehicle["position"],
+        wells.vehicle["plate"], made.conditions.of_well, *made.columns,
+    ):  # fmt: skip
+        found.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+    return found.hexdigest()
 
 
 def accumulate(

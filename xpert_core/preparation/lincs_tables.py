@@ -38,7 +38,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "pert_dose_unit": (),
     "pert_time": (),
     "cell_iname": ("cell_mfc_name", "cell_id"),
-    "det_plate": ("rna_plate",),
+    "det_plate": (),
     "qc_pass": (),
 }
 _OPTIONAL: dict[str, tuple[str, ...]] = {"nearest_dose": (), "bead_batch": (), "build_name": ()}

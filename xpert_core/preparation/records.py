@@ -143,5 +143,8 @@ def digests(paths: Iterable[Path | None], report: Report = silent) -> dict[str, 
                 digest.update(chunk)
                 done += len(chunk)
                 report(f"Hash of {path.name} (MiB)", done >> 20, size >> 20)
-        found[path.name] = digest.hexdigest()
+        name, number = path.name, 2
+        while name in found:  # two folders may hold files of one name
+            name, number = f"{path.name} ({number})", number + 1
+        found[name] = digest.hexdigest()
     return found

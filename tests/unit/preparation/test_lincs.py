@@ -255,7 +255,7 @@ def test_an_empty_subset_is_refused_with_the_counts(release: Release, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(columns=["det_plate", "rna_plate"]), "no column det_plate"),
+        (lambda t: t.drop(columns="det_plate"), "no column det_plate"),
         (lambda t: t.drop(columns="qc_pass"), "no column qc_pass"),
         (lambda t: pd.concat([t, t.head(2)]), "2 sample ids occur more than once in the instance"),
         (lambda t: t.head(0), "a header but no row"),
@@ -328,3 +328,17 @@ def test_missing_values_of_cmap_are_not_averaged(tmp_path: Path) -> None:
         assert matrix.positions(np.array([b"c", b"x", b"a"])).tolist() == [2, -1, 0]
         values = matrix.read(np.array([0, 2]), np.array([1, -1, 0]))
     np.testing.assert_array_equal(values, [[np.nan, np.nan, 1], [5, np.nan, 4]])
+
+
+def test_sums_without_a_state_are_not_continued(
+    release: Release, full: ad.AnnData, tmp_path: Path
+) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("Treated") and done >= 500:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(release.files, tmp_path, LincsSettings(block=100), report=stop)
+    (tmp_path / ".l1000-work" / "state.json").write_text("{damaged", encoding="utf-8")
+    ((path,), _) = prepare(release.files, tmp_path, LincsSettings(block=100))
+    np.testing.assert_array_equal(ad.read_h5ad(path).X, full.X)
