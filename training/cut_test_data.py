@@ -33,6 +33,8 @@ def cut(data: TrainingData, rows: np.ndarray) -> TrainingData:
     changed: dict[str, Any] = {name: getattr(data, name)[rows] for name in per_row}
     changed |= {name: getattr(data, name)[drugs] for name in per_drug}
     changed |= {name: tuple(getattr(data, name)[i] for i in drugs) for name in names}
+    labels = ("patients", "cancers")
+    changed |= {n: tuple(v[i] for i in rows) for n in labels if (v := getattr(data, n))}
     return replace(
         data,
         profiles=data.profiles[profiles],

@@ -12,6 +12,7 @@ from xpert_core.cli import (
     app,
     benchmark,
     cohort,
+    data,
     doctor,
     drugs,
     graph,
@@ -72,6 +73,7 @@ application.command("train")(train.train)
 application.command("benchmark")(benchmark.benchmark)
 application.command("search")(search.search)
 application.command("app")(app.app)
+application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")

@@ -32,11 +32,11 @@ def _opened(source: Source) -> Iterator[h5py.File]:
         source.open() as stream,
         h5py.File(stream, "r") as file,
     ):
-        _refuse_links(file, source.name)
+        refuse_links(file, source.name)
         yield file
 
 
-def _refuse_links(group: h5py.Group, name: str) -> None:
+def refuse_links(group: h5py.Group, name: str) -> None:
     """Refuse parts that point to other files: an upload must not make us read local files."""
     import h5py
 
@@ -53,10 +53,10 @@ def _refuse_links(group: h5py.Group, name: str) -> None:
                 fix="Save the data again as one self-contained file.",
             )
         if isinstance(item, h5py.Group):
-            _refuse_links(item, name)
+            refuse_links(item, name)
 
 
-def _strings(values: Any) -> list[str]:
+def label_texts(values: Any) -> list[str]:
     """Labels as text, "" where missing; whole floats lose their ".0"."""
     labels = []
     for value in values:
@@ -89,9 +89,9 @@ def _fields(group: Any) -> dict[str, list[str]]:
     from anndata.io import read_elem
 
     frame: pd.DataFrame = read_elem(group)
-    fields = {LABEL: _strings(frame.index)}
+    fields = {LABEL: label_texts(frame.index)}
     for column in frame.columns:
-        fields[unique_key(fields, clean(str(column)))] = _strings(frame[column])
+        fields[unique_key(fields, clean(str(column)))] = label_texts(frame[column])
     return fields
 
 
@@ -137,7 +137,7 @@ def _said(file: h5py.File, key: str) -> str:
     """A short text stored under ``uns``, or ""."""
     item = file.get(f"uns/{key}")
     value = item[()] if item is not None and getattr(item, "shape", None) == () else b""
-    return _strings([value])[0][:200]
+    return label_texts([value])[0][:200]
 
 
 def _stack(before: np.ndarray | None, after: np.ndarray | None, obs: dict, var: dict) -> RawTable:
@@ -185,8 +185,8 @@ def read_gctx(source: Source) -> RawTable:
 
 
 def _meta(group: h5py.Group) -> dict[str, list[str]]:
-    fields = {LABEL: _strings(group["id"][...])}
+    fields = {LABEL: label_texts(group["id"][...])}
     for key in group:
         if key != "id" and group[key].shape == group["id"].shape:
-            fields[unique_key(fields, key)] = _strings(group[key][...])
+            fields[unique_key(fields, key)] = label_texts(group[key][...])
     return fields

@@ -133,7 +133,10 @@ class Folds:
 
 
 def labels_of(data: TrainingData) -> Labels:
-    """Labels of training data; cell lines have no patient."""
+    """Labels of training data; patient and cancer are "" where the data do not give them.
+
+    Where there are patients, the condition names the patient too.
+    """
     groups = drug_groups(data)
     first = {group: data.drug_keys[i] for i, group in reversed(list(enumerate(groups)))}
     drug = np.array([first[g] for g in groups])
@@ -148,14 +151,17 @@ def labels_of(data: TrainingData) -> Labels:
     ).astype(str)
     own = frame["drug"].to_numpy(dtype=str)
     nobody = np.full(len(data), "", dtype="<U1")
+    patient = np.array(data.patients) if data.patients else nobody
+    if data.patients:
+        frame["patient"] = patient
     return Labels(
         drug=own,
         scaffold=np.array(_scaffolds(data.drug_smiles, drug))[data.drug_index],
         cell=frame["cell"].to_numpy(dtype=str),
         condition=frame.agg(" | ".join, axis=1).to_numpy(dtype=str),
         control=data.profile_index.astype(str),
-        patient=nobody,
-        cancer=nobody,
+        patient=patient,
+        cancer=np.array(data.cancers) if data.cancers else nobody,
         unknown=np.array([":" in key for key in data.drug_keys])[data.drug_index],
     )
 

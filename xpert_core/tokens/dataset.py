@@ -49,6 +49,8 @@ _LISTS = (
     "drug_targets",
     "panel_symbols",
 )
+#: Labels of each row that data of cell lines do not have; absent from their files.
+_ROW_LABELS = ("patients", "cancers")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class TrainingData:
     info : dict
         ``panel_digest``, ``panel_name``, ``entrez_id`` (of the genes, in order), ``featurizer``
         (name, digest, dim) and ``sources``.
+    patients, cancers : tuple of str, length N or 0
+        Patient and cancer of each row; empty where the data are of cell lines.
     """
 
     profiles: np.ndarray
@@ -110,13 +114,25 @@ class TrainingData:
     drug_targets: tuple[str, ...]
     panel_symbols: tuple[str, ...]
     info: dict
+    patients: tuple[str, ...] = ()
+    cancers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in _ROW_LABELS:
+            if getattr(self, name) and len(getattr(self, name)) != len(self.profile_index):
+                raise DataError(
+                    f"The {name} of the training data do not fit its rows.",
+                    where=f"{len(getattr(self, name))} labels, {len(self.profile_index)} rows",
+                    fix="Give one label a row, or none at all.",
+                )
 
     def __len__(self) -> int:
         return len(self.profile_index)
 
     def save(self, path: Path) -> None:
         """Write to one safetensors file, atomically."""
-        header = {name: json.dumps(getattr(self, name)) for name in (*_LISTS, "info")}
+        present = [name for name in _ROW_LABELS if getattr(self, name)]
+        header = {name: json.dumps(getattr(self, name)) for name in (*_LISTS, *present, "info")}
         with atomic_path(path) as temporary:
             save_file(
                 {n: np.ascontiguousarray(getattr(self, n)) for n in _ARRAYS}, temporary, header
@@ -135,13 +151,14 @@ class TrainingData:
             with safe_open(path, "np") as stream:
                 header = stream.metadata() or {}
                 arrays = {name: stream.get_tensor(name) for name in _ARRAYS}
-            values: dict[str, Any] = {n: tuple(json.loads(header[n])) for n in _LISTS}
+            present = [name for name in _ROW_LABELS if name in header]
+            values: dict[str, Any] = {n: tuple(json.loads(header[n])) for n in (*_LISTS, *present)}
             return cls(**arrays, **values, info=json.loads(header["info"]))
         except Exception as error:
             raise DataError(
                 "The prepared training data cannot be read.",
                 where=f"{Path(path).name}: {error}",
-                fix="Prepare it again with training/prepare_l1000.py.",
+                fix="Prepare it again with training/prepare_l1000.py or xpert data prepare.",
             ) from error
 
     @cached_property
@@ -153,6 +170,9 @@ class TrainingData:
         rows = ("profile_index", "drug_index", "cell_index", "dose_um", "time_h", "readout")
         for name in (*rows, "profiles", "x_deg"):
             found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        for name in _ROW_LABELS:
+            if getattr(self, name):  # the digest of data without such labels stays what it was
+                found.update(json.dumps([name, getattr(self, name)]).encode())
         return found.hexdigest()
 
     def targets_of(self, drug: int) -> tuple[str, ...]:

@@ -247,3 +247,51 @@ def test_labels_of_a_published_table() -> None:
     assert found.cancer.tolist() == ["AML", "AML", ""]
     with pytest.raises(DataError, match="names no drug"):
         labels_from_obs(obs.drop(columns="pert_id"), np.zeros((3, 2)))
+
+
+def with_patients(data: TrainingData) -> TrainingData:
+    """The small data as if every control profile were a patient, in one of seven cancers."""
+    patient = [f"P{i}" for i in range(len(data))]
+    # One control a patient, as a biopsy is.
+    return replace(
+        data,
+        profiles=data.profiles[data.profile_index]
+        + np.arange(len(data), dtype=np.float32)[:, None] / 1000,
+        profile_index=np.arange(len(data)),
+        patients=tuple(patient),
+        cancers=tuple(f"K{i % 7}" for i in range(len(data))),
+    )
+
+
+def test_patient_labels_travel_with_the_data_and_change_its_digest(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    assert data.patients == () and data.cancers == ()
+    labelled = with_patients(data)
+    labelled.save(tmp_path / "patients.safetensors")
+    again = TrainingData.load(tmp_path / "patients.safetensors")
+    assert again.patients == labelled.patients and again.cancers == labelled.cancers
+    assert again.digest == labelled.digest
+    other = replace(labelled, patients=labelled.patients[::-1])
+    bare = replace(labelled, patients=(), cancers=())
+    assert len({labelled.digest, other.digest, bare.digest}) == 3
+    with pytest.raises(DataError, match="do not fit its rows"):
+        replace(labelled, patients=("P1",))
+
+
+def test_digest_of_data_without_patients_is_what_split_files_name(data: TrainingData) -> None:
+    assert data.digest == "f3a046c663a9cc4b5ef6d73062e9e604b2a53d6367e23c49d68c8d47195ef425"
+
+
+@pytest.mark.parametrize("name", ["unseen-patient", "unseen-cancer"])
+def test_patients_and_cancers_are_held_out_of_training_data(
+    data: TrainingData, tmp_path: Path, name: str
+) -> None:
+    labelled = with_patients(data)
+    labels = labels_of(labelled)
+    assert all(c.endswith(f" | {p}") for c, p in zip(labels.condition, labels.patient, strict=True))
+    folds = make_folds(labels, name)
+    save_folds(tmp_path / "folds.csv", folds, labelled)
+    assert (load_folds(tmp_path / "folds.csv", labelled).parts == folds.parts).all()
+    with pytest.raises(DataError, match="without a"):
+        check_folds(folds, labels_of(data))

@@ -1,0 +1,102 @@
+"""Memory and speed of ``xpert data prepare lincs`` on a generated release.
+
+Usage: python -m training.bench_prepare [PROFILES] [GENES]
+
+Writes matrices of random numbers with the headers of LINCS 2020 to a temporary folder (60,000
+treated profiles of 978 genes by default; a tenth as many vehicle wells), prepares them in a
+process of its own, and prints its peak memory and the profiles a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from xpert_core.genes import load_panel
+from xpert_core.preparation.lincs import LincsFiles, LincsSettings, prepare
+
+WELLS_A_PLATE = 350
+BLOCK = 1024
+
+
+def write_release(folder: Path, profiles: int, genes: int) -> LincsFiles:
+    """A release of random numbers, written block by block."""
+    rng = np.random.default_rng(0)
+    panel = load_panel()
+    ids = [*map(str, panel.entrez), *(f"9{i:08d}" for i in range(genes - len(panel)))]
+    tables = []
+    for kind, size in (("trt_cp", profiles), ("ctl_vehicle", profiles // 10)):
+        a_plate = WELLS_A_PLATE if kind == "trt_cp" else WELLS_A_PLATE // 10
+        plate = np.arange(size) // a_plate
+        names = [f"PLATE{p:05d}_{kind}:{i:07d}" for i, p in enumerate(plate)]
+        with h5py.File(folder / f"{kind}.gctx", "w") as file:
+            matrix = file.create_dataset(
+                "0/DATA/0/matrix", (size, genes), np.float32, chunks=(20, genes)
+            )
+            for first in range(0, size, BLOCK):
+                last = min(first + BLOCK, size)
+                matrix[first:last] = rng.uniform(2, 14, (last - first, genes))
+            file["0/META/COL/id"] = np.array(names, dtype="S")
+            file["0/META/ROW/id"] = np.array(ids, dtype="S")
+        # Three replicate plates of each set of compounds, as in the assay.
+        well = np.arange(size) % a_plate
+        tables.append(
+            pd.DataFrame(
+                {
+                    "sample_id": names,
+                    "pert_type": kind,
+                    "pert_id": [f"BRD-{p // 3}-{w // 6}" for p, w in zip(plate, well, strict=True)],
+                    "pert_dose": np.array([0.04, 0.12, 0.37, 1.11, 3.33, 10.0])[well % 6],
+                    "pert_dose_unit": "uM",
+                    "nearest_dose": np.array([0.04, 0.12, 0.37, 1.11, 3.33, 10.0])[well % 6],
+                    "pert_time": 24.0,
+                    "cell_iname": [f"CELL{p // 3 % 40}" for p in plate],
+                    "det_plate": [f"PLATE{p:05d}" for p in plate],
+                    "qc_pass": 1,
+                }
+            )
+        )
+    instances = folder / "instinfo_beta.txt"
+    pd.concat(tables).to_csv(instances, sep="\t", index=False)
+    return LincsFiles(folder / "trt_cp.gctx", folder / "ctl_vehicle.gctx", instances)
+
+
+def measure(files: LincsFiles, out: Path) -> None:
+    """Prepare, and print what it took; in a process of its own, for the peak is of a process."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started = time.perf_counter()
+    written, counts = prepare(files, out, LincsSettings())
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    profiles = next(n for what, n in counts.steps if what == "kept: treated wells")
+    print(f"{profiles:,} profiles to {sum(written.values()):,} conditions in {seconds:.0f} s")
+    print(f"{profiles / seconds:,.0f} profiles a second")
+    print(f"peak memory {peak:,.0f} MiB, of which {before:,.0f} MiB before the first file was read")
+
+
+def main(profiles: int, genes: int) -> None:
+    """Write a release and measure."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = write_release(folder, profiles, genes)
+        size = sum(p.stat().st_size for p in folder.iterdir()) / 2**20
+        print(f"{profiles:,} treated profiles x {genes:,} genes, {size:,.0f} MiB on disk")
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=measure, args=(files, folder / "out"))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(process.exitcode)
+
+
+if __name__ == "__main__":
+    numbers = [int(text) for text in sys.argv[1:]]
+    main(*(numbers + [60_000, 978][len(numbers) :]))

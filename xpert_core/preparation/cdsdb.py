@@ -1,0 +1,161 @@
+"""CDS-DB style cohorts: patients before and after one chemical drug, several data sets at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xpert_core.drugs.search import plain
+from xpert_core.paths import assets_dir
+from xpert_core.preparation.layout import write_prepared
+from xpert_core.preparation.matrices import align, on_panel, read_matrix
+from xpert_core.preparation.pairing import pair_patients, stages_of
+from xpert_core.preparation.records import Counts, Prepared, Report, digests, rows_of, silent
+from xpert_core.preparation.sheets import is_vehicle, need_file, read_sheet, refuse_repeats
+
+_NEEDED = {
+    "sample": ("sample_id", "geo_accession", "sample accession"),
+    "patient": ("patient id", "subject"),
+    "timepoint": ("time point", "prepost", "pre/post", "sampling time"),
+    "drug": ("drug name", "treatment", "therapy"),
+}
+_OPTIONAL: dict[str, tuple[str, ...]] = {
+    "dose": ("pert_dose", "dosage"),
+    "time": ("pert_time", "duration", "treatment time"),
+    "cancer": ("cancer subtype", "cancer type", "disease"),
+    "platform": (),
+    "response": ("response group",),
+    "dataset": ("source dataset", "series", "accession"),
+    "therapy_type": ("therapy", "treatment type"),
+    "drug_type": ("drug class", "drug category"),
+    "smiles": ("canonical_smiles",),
+}
+_COMBINED = re.compile(r"\+|/|;|&|,\s| and | with | plus |combination", re.IGNORECASE)
+_NO_CHEMICAL = re.compile(
+    r"(mab|cept|leukin|ermin)\b|\b(vaccin|radi(o|ation)|surg|interferon|interleukin|antibod|"
+    r"placebo|insulin|cell therapy|car-?t\b)",
+    re.IGNORECASE,
+)
+_CHEMICAL_TYPE = re.compile(r"chem|small", re.IGNORECASE)
+
+
+def is_combination(drug: str, therapy: str = "") -> bool:
+    """Whether a drug's name, or the kind of therapy, names more than one drug."""
+    return bool(_COMBINED.search(drug)) or "combin" in therapy.lower()
+
+
+def is_chemical(drug: str, kind: str = "", others: frozenset[str] = frozenset()) -> bool:
+    """Whether a drug is a small molecule.
+
+    Parameters
+    ----------
+    drug : str
+    kind : str
+        The sheet's own column, which decides where it is filled: "chemical", "small molecule".
+    others : frozenset of str
+        Names (letters and digits, lower case) of what is no chemical.
+    """
+    if kind:
+        return bool(_CHEMICAL_TYPE.search(kind))
+    return plain(drug) not in others and not _NO_CHEMICAL.search(drug)
+
+
+def agents_without_structure(extra: Path | None = None) -> frozenset[str]:
+    """Names of antibodies and the like: those shipped, and those of a file, one a line."""
+    table = pd.read_csv(assets_dir() / "drugs" / "agents_without_structure.csv", dtype=str)
+    names = [*table["name"], *(s for t in table["synonyms"].fillna("") for s in t.split("|"))]
+    if extra is not None:
+        names += need_file(extra, "list of drugs").read_text(encoding="utf-8").splitlines()
+    return frozenset(filter(None, map(plain, names)))
+
+
+def prepare_cdsdb(
+    matrices: Sequence[Path],
+    sheet: Path,
+    out: Path,
+    *,
+    non_chemical: Path | None = None,
+    report: Report = silent,
+) -> tuple[int, Counts]:
+    """Pairs of patients under one chemical drug.
+
+    Parameters
+    ----------
+    matrices : sequence of Path
+        One matrix a platform or data set: scale and probes are read for each by itself.
+    sheet : Path
+        ``sample``, ``patient``, ``timepoint``, ``drug``; ``dose``, ``time``, ``cancer``,
+        ``platform``, ``response``, ``dataset``, ``therapy_type``, ``drug_type``, ``smiles`` where
+        known.
+    out : Path
+    non_chemical : Path, optional
+        More names, one a line, of drugs that are no chemicals.
+    report : callable, optional
+
+    Returns
+    -------
+    (int, Counts)
+        Rows written, and what was kept and left out.
+
+    Raises
+    ------
+    DataError, CohortError
+        When a file cannot be used, or nothing is left.
+    """
+    counts = Counts()
+    table = read_sheet(sheet, "sample sheet", _NEEDED, _OPTIONAL)
+    refuse_repeats(table["sample"], "sample ids", f"{sheet.name}, column sample")
+    values, found, scales = _read_all(matrices, table, counts, sheet.name, report)
+    rows = stages_of(found, counts)
+    rows = _single_chemicals(rows, agents_without_structure(non_chemical), counts)
+    counts.refuse_empty(len(rows), sheet.name)
+    obs, x, x_ctl = pair_patients(rows, values, counts, sheet.name)
+    data = Prepared(
+        obs, rows_of(x), rows_of(x_ctl), "pairs", "log2; by matrix: " + "; ".join(scales),
+        "cdsdb", digests([*matrices, sheet, non_chemical], report),
+        {"non_chemical": non_chemical.name if non_chemical else ""}, counts,
+    )  # fmt: skip
+    return write_prepared(out, data, report=report), counts
+
+
+def _read_all(
+    matrices: Sequence[Path], table: pd.DataFrame, counts: Counts, where: str, report: Report
+) -> tuple[np.ndarray, pd.DataFrame, list[str]]:
+    """Values of the samples of every matrix, their rows of the sheet, the scale of each matrix."""
+    cohorts = [read_matrix(path) for path in matrices]
+    names = [str(sample) for cohort in cohorts for sample in cohort.samples.index]
+    found = align(table, names, counts, where)
+    start, values, scales = 0, [], []
+    for done, cohort in enumerate(cohorts, start=1):
+        size = len(cohort.samples)
+        inside = found["position"].between(start, start + size - 1)
+        own = found.loc[inside, "position"].to_numpy() - start
+        if len(own):
+            values.append(on_panel(cohort, own, counts))
+            scales.append(f"{cohort.name} {cohort.scale.used}, {cohort.scale.transform}")
+        start += size
+        report("Matrices", done, len(cohorts))
+    # `on_panel` gives the samples in the order of the sheet, matrix by matrix.
+    last = np.cumsum([len(c.samples) for c in cohorts])
+    matrix = np.searchsorted(last, found["position"].to_numpy(), side="right")
+    found = found.iloc[np.argsort(matrix, kind="stable")].reset_index(drop=True)
+    return np.concatenate(values), found.assign(row=np.arange(len(found))), scales
+
+
+def _single_chemicals(rows: pd.DataFrame, others: frozenset[str], counts: Counts) -> pd.DataFrame:
+    """Patients under one chemical drug; the drug may stand with the later sample only."""
+    post = rows["stage"] == "post"
+    blank = rows["drug"].eq("") | rows["drug"].map(is_vehicle)
+    rows = counts.keep(rows, ~(post & blank), "after treatment, but no drug")
+    post = rows["stage"] == "post"
+    pairs = list(zip(rows["drug"], rows["therapy_type"], strict=True))
+    combined = np.array([is_combination(drug, therapy) for drug, therapy in pairs], dtype=bool)
+    rows = counts.keep(rows, ~(post & combined), "combination therapy, samples after treatment")
+    post = rows["stage"] == "post"
+    kinds = zip(rows["drug"], rows["drug_type"], strict=True)
+    chemical = np.array([is_chemical(drug, kind, others) for drug, kind in kinds], dtype=bool)
+    return counts.keep(rows, ~post | chemical, "drug is no chemical, samples after treatment")
