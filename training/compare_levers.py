@@ -89,7 +89,7 @@ def compare(found: list[tuple[Task, Predictions]], data: TrainingData) -> pd.Dat
                 continue
             task, rows = seeds[0][0], parts_of(seeds[0][1])[part][0]
             each = [parts_of(k)[part][1] for _, k in seeds]
-            mean = row_scores(task, rows, np.mean(each, axis=0), data)
+            mean = row_scores(task, rows, np.stack(each).mean(axis=0), data)
             single = np.mean([pearson_rows(x, data.x_deg[rows]) for x in each], axis=0)
             label = f"mean of {len(seeds)} seeds"
             lines.append(mean.assign(pcc_main=single, lever=label, part=part))

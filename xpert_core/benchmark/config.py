@@ -122,6 +122,10 @@ class BenchmarkConfig:
         Mechanism or target of the drugs whose most variable genes the report shows by themselves.
     base : Path
         Folder of the configuration file.
+    splits : Path, optional
+        Folder with split files of the data, as ``xpert data prepare tensors`` writes them next to
+        published splits; they are used in place of drawn ones. Relative paths start from the
+        configuration file.
     """
 
     name: str
@@ -134,6 +138,7 @@ class BenchmarkConfig:
     workers: int = 2
     subset: str = "EGFR inhibitor"
     base: Path = Path()
+    splits: Path | None = None
 
     @classmethod
     def load(cls, path: Path) -> BenchmarkConfig:
@@ -171,6 +176,8 @@ class BenchmarkConfig:
         models = tuple(_record(ModelSpec, v) for v in values.pop("models"))
         data = base / values.pop("data")
         values["seeds"] = tuple(values.get("seeds", (0,)))
+        if "splits" in values:
+            values["splits"] = base / values["splits"]
         return cls(data=data, scenarios=scenarios, models=models, base=base, **values)
 
     def check(self, where: str) -> None:

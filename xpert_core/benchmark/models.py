@@ -114,7 +114,8 @@ class XPertModel:
         for _, state in self._kept:
             self.setup.model.load_state_dict(state)
             parts.append(predict_rows(self.setup.model, self.setup.view, rows)[0])
-        return np.mean(parts, axis=0, dtype=np.float32)
+        mean: np.ndarray = np.stack(parts).mean(axis=0, dtype=np.float32)
+        return mean
 
 
 def make_model(spec: ModelSpec, base: Path, seed: int, scenario: str) -> Baseline:

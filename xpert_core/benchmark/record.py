@@ -94,7 +94,7 @@ def _config_document(config: BenchmarkConfig) -> dict[str, Any]:
     from xpert_core.benchmark.models import recipe_of
 
     values = asdict(config)
-    for name in ("data", "base", "workers", "subset"):
+    for name in ("data", "base", "splits", "workers", "subset"):
         values.pop(name, None)
     for model, spec in zip(values["models"], config.models, strict=True):
         model["recipe"] = recipe_of(spec, config.base)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xpert_core.benchmark.config import BenchmarkConfig, ScenarioSpec, Task, tasks
+from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ScenarioSpec, Task, tasks
 from xpert_core.benchmark.memory import peak_mib, reset_peak
 from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
 from xpert_core.benchmark.predictions import Predictions
+from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
 from xpert_core.files import atomic_path, write_bytes_atomic
@@ -100,7 +99,7 @@ def averaged(
             if len(seeds) < 2:
                 continue
             kept = [Predictions.load(f.predictions) for f in seeds]
-            mean = np.mean([k.x_deg for k in kept], axis=0, dtype=np.float32)
+            mean = np.stack([k.x_deg for k in kept]).mean(axis=0, dtype=np.float32)
             folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
             train = folds.split(place[1] - 1).train
             values, rows = scored(data, train, kept[0].rows, mean)
@@ -153,15 +152,8 @@ _loaded: dict[str, Any] = {}
 
 
 def _start(config: BenchmarkConfig, out: Path) -> None:
-    """In each worker: one thread, the data read once; the parent alone hears Ctrl-C."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    # Moments of weights that are hardly ever used shrink to denormal numbers, which are slow: a
-    # perceptron on fingerprints took sixteen times as long.
-    torch.set_flush_denormal(True)
+    """In each worker: the data read once."""
+    start_worker(trains_xpert=any(m.kind == XPERT for m in config.models))
     _loaded.update(config=config, data=TrainingData.load(config.data), splits=out / "splits")
 
 
@@ -273,9 +265,16 @@ def split_path(config: BenchmarkConfig, scenario: ScenarioSpec, folder: Path) ->
 def write_split(
     config: BenchmarkConfig, scenario: ScenarioSpec, data: TrainingData, folder: Path
 ) -> str:
-    """Write the split file of a scenario, or check the one that is there; returns its hash."""
+    """Write the split file of a scenario, or check the one that is there; returns its hash.
+
+    One of that name in the folder `config.splits` is taken over.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = split_path(config, scenario, folder)
+    if config.splits is not None and not path.is_file():
+        given = config.splits / path.name
+        if given.is_file():
+            write_bytes_atomic(path, given.read_bytes())
     if not path.is_file():
         rows = {"level 3": LOG2_READOUT, "level 5": Z_READOUT}.get(scenario.readout)
         chosen = None if rows is None else data.readout == rows

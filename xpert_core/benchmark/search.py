@@ -7,13 +7,7 @@ result.
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import multiprocessing
-import os
-import signal
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +23,7 @@ from xpert_core.benchmark.runner import Report, split_path, write_split
 from xpert_core.benchmark.search_config import SearchConfig, check_params, draw, need_optuna
 from xpert_core.benchmark.search_study import Attempt, Study
 from xpert_core.benchmark.search_trial import COMPLETE, FAILED, Outcome, Plan, run_trial
+from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
 from xpert_core.learning.fold_files import load_folds
 from xpert_core.learning.splits import Split
@@ -203,34 +198,10 @@ _loaded: dict[str, Any] = {}
 
 
 def _start(search: SearchConfig, out: Path) -> None:
-    """In each worker: one thread, the data read once; the parent alone hears Ctrl-C."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    if search.base.kind == XPERT:
-        _quieten()
+    """In each worker: the data read once."""
+    start_worker(trains_xpert=search.base.kind == XPERT)
     data = TrainingData.load(search.bench.data)
     _loaded.update(search=search, data=data, splits=splits_of(search, data, out))
-
-
-def _quieten() -> None:
-    """Lightning tells every fit of its other products; it sets its own level when imported."""
-    warnings.filterwarnings("ignore", module="lightning|pytorch_lightning")
-    if any(importlib.util.find_spec(n) for n in ("lightning", "pytorch_lightning")):
-        from xpert_core.learning.module import pl
-
-        logging.getLogger(pl.__name__).setLevel(logging.ERROR)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would train on, then wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(plan: Plan) -> Outcome:

@@ -50,7 +50,7 @@ class CellEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor, genes: Tensor | None = None) -> Tensor:
         """Value tokens (P, G) to embeddings (P, G + 1, d); with `genes`, of these genes alone."""
-        gene = self.gene
+        gene: Tensor = self.gene
         if self.ppi_projection is not None:
             gene = gene + self.ppi_projection(self.get_buffer("ppi"))
         value = self.value(tokens)

@@ -114,8 +114,8 @@ class XPert(nn.Module):
         self.prior = nn.Linear(1, config.d_model, bias=False) if config.use_prior else None
         if config.use_prior:
             # Training starts at the simple model itself.
-            nn.init.zeros_(self.deg_head[-1].weight)
-            nn.init.zeros_(self.deg_head[-1].bias)
+            for parameter in self.deg_head[-1].parameters():
+                nn.init.zeros_(parameter)
         self.classifier = nn.Linear(config.d_model, config.n_classes) if config.n_classes else None
         # Units of the targets, measured on the training rows; identity in the published style.
         self.register_buffer("x_deg_scale", torch.ones(config.n_readouts))
