@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from xpert_core.benchmark.comparisons import changed, settings_of
 from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ScenarioSpec, Task, tasks
-from xpert_core.benchmark.models import recipe_of
 from xpert_core.benchmark.predictions import Predictions
-from xpert_core.benchmark.runner import read_task, write_split
+from xpert_core.benchmark.results import main_model
+from xpert_core.benchmark.runner import read_task, task_path, write_split
 from xpert_core.benchmark.tables import unit_of
+from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import bootstrap_mean, pearson_rows
 from xpert_core.files import write_bytes_atomic
 from xpert_core.tokens.dataset import READOUTS, TrainingData
@@ -35,9 +37,7 @@ def stored(
     splits = {s.name: write_split(config, s, data, folder / "splits") for s in config.scenarios}
     found = []
     for task in tasks(config):
-        recipe = recipe_of(task.model, config.base)
-        identity = task.identity(data.digest, splits[task.scenario.name], recipe)
-        path = folder / "tasks" / identity[:16]
+        path = task_path(config, task, data, splits[task.scenario.name], folder)
         if task.model.kind != XPERT or not path.with_suffix(".json").is_file():
             continue
         kept = read_task(path).predictions
@@ -69,16 +69,20 @@ def parts_of(kept: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     )
 
 
-def compare(found: list[tuple[Task, Predictions]], data: TrainingData) -> pd.DataFrame:
+def compare(found: list[tuple[Task, Predictions]], data: TrainingData, main: str) -> pd.DataFrame:
     """Scores of each lever and of the main model on the same rows: a line a row of the data."""
-    main = found[0][0].model
-    base = {(t.scenario.name, t.fold, t.seed): (t, k) for t, k in found if t.model == main}
+    base = {(t.scenario.name, t.fold, t.seed): (t, k) for t, k in found if t.model.name == main}
+    if not base:
+        raise DataError(
+            f"{main} has no stored predictions to compare with.",
+            fix="Give it average_seeds or keep_predictions, and run the benchmark.",
+        )
     keys = ["scenario", "fold", "readout", "row", "unit"]
     lines = []
     for part in PARTS:
         for task, kept in found:
             own = base.get((task.scenario.name, task.fold, task.seed))
-            if task.model == main or own is None:
+            if task.model.name == main or own is None:
                 continue
             tables = [row_scores(t, *parts_of(k)[part], data) for t, k in ((task, kept), own)]
             both = tables[0].merge(tables[1], on=keys, suffixes=("", "_main"))
@@ -121,14 +125,22 @@ def table(compared: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(path: Path, folder: Path, out: Path) -> None:
+def run(path: Path, folder: Path, out: Path) -> None:
     """Compare and write."""
     config = BenchmarkConfig.load(path)
     data = TrainingData.load(config.data)
-    text = table(compare(stored(config, data, folder), data))
+    main = main_model(config)
+    base = next(m for m in config.models if m.name == main)
+    text = table(compare(stored(config, data, folder), data, main))
+    text += "\nWhat each lever changes:\n\n"
+    for model in config.models:
+        if model.kind == XPERT and model.drug == base.drug and model.name != main:
+            differs = changed(settings_of(base, config), settings_of(model, config))
+            words = "; ".join(f"{k}: {a} to {b}" for k, (a, b) in differs.items())
+            text += f"- {model.name}: {words}\n"
     write_bytes_atomic(out, text.encode())
     print(text)
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:4]))
+    run(*(Path(argument) for argument in sys.argv[1:4]))

@@ -40,8 +40,7 @@ class BaselineInfo:
     seeded : bool
         Whether its numbers depend on a seed.
     grouped : bool
-        Whether it asks what the scenario holds out as a whole: ``group="drug"``, ``"cell"`` or
-        ``"row"``.
+        Whether it asks what the scenario holds out as a whole: ``groups``, a label a row.
     differs : str
         Where it differs from what is published under its name; "" where it is ours.
     """
@@ -56,7 +55,8 @@ class BaselineInfo:
 
     def applies(self, scenario: str) -> bool:
         """Whether a scenario can ask it (paper, "Mean baseline models")."""
-        new_cell = scenario in ("cold-cell", "unseen-patient", "unseen-cancer")
+        # A patient's cell is the cancer, which is known where only the patient is new.
+        new_cell = scenario in ("cold-cell", "unseen-cancer")
         new_drug = scenario in ("cold-drug", "cold-scaffold")
         return not ((self.knows_cell and new_cell) or (self.knows_drug and new_drug))
 

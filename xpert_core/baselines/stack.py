@@ -7,10 +7,7 @@ from scipy.optimize import nnls
 
 from xpert_core.baselines.registry import Baseline, BaselineInfo, register
 from xpert_core.baselines.simple import MeanOfCell, RidgeRegression
-from xpert_core.errors import DataError
 from xpert_core.tokens.dataset import TrainingData
-
-GROUPS = ("drug", "cell", "row")
 
 
 @register(BaselineInfo("stack", "stack of cell mean and ridge", seeded=True, grouped=True))
@@ -25,17 +22,16 @@ class Stack:
     ----------
     seed : int
         Of the inner folds.
-    group : str
-        What an inner fold holds out as a whole: one of `GROUPS`.
+    groups : ndarray, shape (N,), optional
+        Label of each row of the data: an inner fold holds out labels as a whole, as the scenario
+        does. Default: each row by itself.
     n_folds : int
         Inner folds.
     """
 
-    def __init__(self, seed: int = 0, group: str = "drug", n_folds: int = 5) -> None:
-        if group not in GROUPS:
-            raise DataError(f"A stack cannot hold out by {group!r}.", fix=f"Use one of {GROUPS}.")
+    def __init__(self, seed: int = 0, groups: np.ndarray | None = None, n_folds: int = 5) -> None:
         self.seed = seed
-        self.group = group
+        self.groups = groups
         self.n_folds = n_folds
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
@@ -44,9 +40,7 @@ class Stack:
         self.weights: dict[int, np.ndarray] = {}
         for readout in np.unique(data.readout[train]):
             own = data.readout[train] == readout
-            columns = np.stack([part[own].ravel() for part in parts], axis=1)
-            truth = data.x_deg[train[own]].ravel()
-            self.weights[int(readout)] = nnls(columns.astype(np.float64), truth)[0]
+            self.weights[int(readout)] = _weights([p[own] for p in parts], data.x_deg[train[own]])
         self.members = _members()
         for member in self.members:
             member.fit(data, train, valid)
@@ -73,8 +67,8 @@ class Stack:
         self, data: TrainingData, train: np.ndarray, valid: np.ndarray
     ) -> list[np.ndarray]:
         """What each member says of each training row, fitted without the row's group."""
-        labels = {"drug": data.drug_index, "cell": data.cell_index, "row": np.arange(len(data))}
-        names, group = np.unique(labels[self.group][train], return_inverse=True)
+        labels = np.arange(len(data)) if self.groups is None else self.groups
+        names, group = np.unique(labels[train], return_inverse=True)
         fold = np.random.default_rng(self.seed).permutation(len(names)) % self.n_folds
         found = [np.zeros((len(train), data.x_deg.shape[1]), np.float32) for _ in _members()]
         for number in range(self.n_folds):
@@ -92,6 +86,15 @@ class Stack:
             weights[data.readout[rows] == readout] = own
         mixed = sum(weights[:, [i]] * part for i, part in enumerate(parts))
         return np.asarray(mixed, dtype=np.float32)
+
+
+def _weights(parts: list[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """Least squares without negative weights, from the normal equations: members are few."""
+    gram = np.array([[np.vdot(a, b) for b in parts] for a in parts], dtype=np.float64)
+    moment = np.array([np.vdot(a, truth) for a in parts], dtype=np.float64)
+    # Whatever is added to the diagonal keeps a member of zeros from making it singular.
+    lower = np.linalg.cholesky(gram + np.eye(len(parts)) * (1e-9 * np.trace(gram) + 1e-12))
+    return nnls(lower.T, np.linalg.solve(lower, moment))[0]
 
 
 def _members() -> list[Baseline]:

@@ -72,6 +72,13 @@ class ModelSpec:
             self.kind == XPERT or self.drug == "shuffled" or registry.available()[self.kind].seeded
         )
 
+    @property
+    def splits_again(self) -> bool:
+        """Whether it splits its training rows itself, and asks what is held out as a whole."""
+        if self.kind == XPERT:
+            return bool(self.settings.get("residual"))
+        return registry.available()[self.kind].grouped
+
     def applies(self, scenario: str) -> bool:
         """Whether the scenario asks it, and can."""
         if self.scenarios and scenario not in self.scenarios:

@@ -14,15 +14,14 @@ from xpert_core.baselines import registry
 from xpert_core.baselines.registry import Baseline
 from xpert_core.baselines.stack import Stack
 from xpert_core.benchmark.config import XPERT, ModelSpec
+from xpert_core.files import sha256_file
 from xpert_core.learning.config import TrainConfig
-from xpert_core.learning.folds import SCENARIOS
+from xpert_core.learning.folds import SCENARIOS, labels_of
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import TrainingData
 
 OF_THE_BENCHMARK = {"snapshots": 1, "residual": False}
 """Settings of an XPert model that are not fields of its training configuration; defaults."""
-INNER_GROUPS = {"drug": "drug", "scaffold": "drug", "cell": "cell"}
-"""What a stack holds out inside the training part, by what the scenario holds out."""
 
 EpochReport = Callable[[int, int, dict[str, float]], None]
 
@@ -40,6 +39,17 @@ def recipe_of(spec: ModelSpec, base: Path) -> dict[str, Any]:
         changed["graph"] = ""
     # The benchmark's data are used, whatever the recipe names.
     return {**recipe, **changed, "data": ""}
+
+
+def recipe_document(spec: ModelSpec, base: Path) -> dict[str, Any]:
+    """What `recipe_of` gives, with the content of its files (SHA-256) in place of their paths."""
+    recipe = recipe_of(spec, base)
+    folder = (base / spec.recipe).parent
+    for name in ("ppi", "graph"):
+        if recipe.get(name):
+            path = folder / recipe[name]
+            recipe[name] = sha256_file(path) if path.is_file() else f"missing: {path.name}"
+    return recipe
 
 
 class XPertModel:
@@ -118,18 +128,35 @@ class XPertModel:
         return mean
 
 
-def make_model(spec: ModelSpec, base: Path, seed: int, scenario: str) -> Baseline:
-    """The untrained model of a specification, as a scenario asks it."""
-    group = INNER_GROUPS.get(SCENARIOS[scenario].grouping, "row")
+def make_model(
+    spec: ModelSpec, base: Path, seed: int, groups: np.ndarray | None = None
+) -> Baseline:
+    """The untrained model of a specification.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    base : Path
+        Folder that relative paths of the specification start from.
+    seed : int
+    groups : ndarray, shape (N,), optional
+        From `held_out`, for models that split their training rows again.
+    """
     if spec.kind == XPERT:
         own = {k: spec.settings.get(k, default) for k, default in OF_THE_BENCHMARK.items()}
-        residual = Stack(seed, group) if own["residual"] else None
+        residual = Stack(seed, groups) if own["residual"] else None
         folder = (base / spec.recipe).parent
         return XPertModel(recipe_of(spec, base), folder, seed, int(own["snapshots"]), residual)
     settings = dict(spec.settings)
     if registry.available()[spec.kind].grouped:
-        settings["group"] = group
+        settings["groups"] = groups
     return registry.create(spec.kind, seed=seed, **settings)
+
+
+def held_out(data: TrainingData, scenario: str) -> np.ndarray:
+    """Label of each row that the scenario holds out as a whole."""
+    labels: np.ndarray = getattr(labels_of(data), SCENARIOS[scenario].grouping)
+    return labels
 
 
 def with_drug_input(data: TrainingData, drug: str, seed: int) -> TrainingData:

@@ -74,7 +74,7 @@ def record_of(results: Results) -> BenchmarkRecord:
             write_split(config, scenario, results.data, results.out / "splits")
         splits[scenario.name] = stored_digest(path)
     document = _config_document(config)
-    stated = [document, results.data.digest, splits, __version__]
+    stated = [document, results.data.features_digest, splits, __version__]
     text = verdict(results.intervals, results.differences, results.model, config)
     return BenchmarkRecord(
         name=config.name,
@@ -91,13 +91,13 @@ def record_of(results: Results) -> BenchmarkRecord:
 
 def _config_document(config: BenchmarkConfig) -> dict[str, Any]:
     """Settings that the numbers depend on, without paths; lists as JSON gives them back."""
-    from xpert_core.benchmark.models import recipe_of
+    from xpert_core.benchmark.models import recipe_document
 
     values = asdict(config)
     for name in ("data", "base", "splits", "workers", "subset"):
         values.pop(name, None)
     for model, spec in zip(values["models"], config.models, strict=True):
-        model["recipe"] = recipe_of(spec, config.base)
+        model["recipe"] = recipe_document(spec, config.base)
     found: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return found
 

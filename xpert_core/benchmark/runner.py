@@ -16,7 +16,12 @@ import pandas as pd
 
 from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ScenarioSpec, Task, tasks
 from xpert_core.benchmark.memory import peak_mib, reset_peak
-from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
+from xpert_core.benchmark.models import (
+    held_out,
+    make_model,
+    recipe_document,
+    with_drug_input,
+)
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
@@ -69,12 +74,10 @@ def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> l
     """
     data = TrainingData.load(config.data)
     splits = {s.name: write_split(config, s, data, out / "splits") for s in config.scenarios}
-    jobs: list[tuple[Task, Path]] = []
-    for task in tasks(config):
-        identity = task.identity(
-            data.digest, splits[task.scenario.name], recipe_of(task.model, config.base)
-        )
-        jobs.append((task, out / "tasks" / identity[:16]))
+    jobs = [
+        (task, task_path(config, task, data, splits[task.scenario.name], out))
+        for task in tasks(config)
+    ]
     left = [job for job in jobs if not job[1].with_suffix(".json").is_file()]
     report = progress or (lambda *_: None)
     done = len(jobs) - len(left)
@@ -84,6 +87,25 @@ def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> l
         report(done, len(jobs), task.label)
     finished = [read_task(path) for _, path in jobs]
     return finished + averaged(config, data, finished, out)
+
+
+def task_path(
+    config: BenchmarkConfig, task: Task, data: TrainingData, split_digest: str, out: Path
+) -> Path:
+    """Where a task's files lie, without suffix: named by what its numbers depend on.
+
+    Parameters
+    ----------
+    config : BenchmarkConfig
+    task : Task
+    data : TrainingData
+    split_digest : str
+        Of the scenario, from `write_split`.
+    out : Path
+        Folder of the benchmark.
+    """
+    recipe = recipe_document(task.model, config.base)
+    return out / "tasks" / task.identity(data.features_digest, split_digest, recipe)[:16]
 
 
 def averaged(
@@ -180,7 +202,8 @@ def execute(
     own_peak = reset_peak()
     started = time.perf_counter()
     seen = with_drug_input(data, task.model.drug, task.seed)
-    model = make_model(task.model, base, task.seed, task.scenario.name)
+    groups = held_out(data, task.scenario.name) if task.model.splits_again else None
+    model = make_model(task.model, base, task.seed, groups)
     model.fit(seen, split.train, split.valid)
     fitted = time.perf_counter()
     predicted = model.predict(seen, split.test)

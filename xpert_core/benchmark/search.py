@@ -79,7 +79,7 @@ def run(search: SearchConfig, out: Path, progress: Report | None = None) -> Foun
     with _alone(out):
         scenarios = search.bench.scenarios
         hashes = {s.name: write_split(search.bench, s, data, out / "splits") for s in scenarios}
-        study = Study(out / "study.sqlite", search, search.identity(data.digest, hashes))
+        study = Study(out / "study.sqlite", search, search.identity(data.features_digest, hashes))
         study.close_running()
         _run_missing(search, study, out, progress or (lambda *_: None))
         trials = [a for a in study.attempts() if a.final and a.number < search.trials]

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from xpert_core.benchmark.config import WRONG, XPERT, BenchmarkConfig, ModelSpec
-from xpert_core.benchmark.models import make_model, recipe_of
+from xpert_core.benchmark.models import make_model, recipe_document, recipe_of
 from xpert_core.errors import DataError, XPertError
 from xpert_core.learning.config import TrainConfig
 from xpert_core.model.config import ModelConfig
@@ -217,7 +217,7 @@ class SearchConfig:
         if not wrong and self.base.kind != XPERT:
             first = {k: r.choices[0] if r.choices else r.low for k, r in self.space.items()}
             try:
-                make_model(spec_of(self, first), self.bench.base, 0, self.bench.scenarios[0].name)
+                make_model(spec_of(self, first), self.bench.base, 0)
             except TypeError as error:
                 wrong.append(f"space: {error}")
         if min(self.trials, self.round_size, self.bench.workers, self.min_epochs) < 1:
@@ -249,7 +249,7 @@ class SearchConfig:
         """
         from xpert_core import __version__
 
-        recipe = recipe_of(self.base, self.bench.base) or self.base.settings
+        recipe = [recipe_document(self.base, self.bench.base), self.base.settings]
         return {
             "data": data_digest,
             "splits": splits,
@@ -289,7 +289,7 @@ def check_params(search: SearchConfig, params: dict[str, Any]) -> None:
         ModelConfig.from_dict(TrainConfig.from_dict(recipe_of(spec, search.bench.base)).model)
         return
     try:
-        make_model(spec, search.bench.base, 0, search.bench.scenarios[0].name)
+        make_model(spec, search.bench.base, 0)
     except (TypeError, ValueError) as error:
         raise DataError(f"{spec.kind} cannot be made: {error}.") from error
 

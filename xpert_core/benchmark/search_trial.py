@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpert_core.baselines.registry import Baseline
-from xpert_core.benchmark.models import XPertModel, make_model
+from xpert_core.benchmark.models import XPertModel, held_out, make_model
 from xpert_core.benchmark.search_config import SearchConfig, seed_of, spec_of
 from xpert_core.errors import DataError
 from xpert_core.learning.loop import validation_scores
@@ -124,7 +124,8 @@ def run_trial(
         for label, split in splits.items():
             curves.append([])
             scenario = label.rpartition(" ")[0]
-            fit_fold(make_model(spec, search.bench.base, seed, scenario), data, split, heard)
+            groups = held_out(data, scenario) if spec.splits_again else None
+            fit_fold(make_model(spec, search.bench.base, seed, groups), data, split, heard)
             if len(curves) < len(splits) and beaten(curves, plan.rivals, ended=True):
                 raise _Pruned
     except _Pruned:

@@ -175,6 +175,18 @@ class TrainingData:
                 found.update(json.dumps([name, getattr(self, name)]).encode())
         return found.hexdigest()
 
+    @cached_property
+    def features_digest(self) -> str:
+        """SHA-256 of everything: of `digest`, and of what is known of the drugs.
+
+        Split files hold for any features of the same rows; results of a model do not.
+        """
+        known = [[name, getattr(self, name)] for name in _LISTS] + [["info", self.info]]
+        found = hashlib.sha256((self.digest + json.dumps(known, sort_keys=True)).encode())
+        for name in _ARRAYS:
+            found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return found.hexdigest()
+
     def targets_of(self, drug: int) -> tuple[str, ...]:
         """Known target genes of a drug."""
         text = self.drug_targets[drug]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from xpert_core.baselines.registry import create
 from xpert_core.baselines.simple import MeanOfCell, RidgeRegression
-from xpert_core.baselines.stack import Stack
-from xpert_core.errors import DataError
+from xpert_core.baselines.stack import Stack, _weights
 from xpert_core.learning.splits import split_by_drug
 from xpert_core.tokens.dataset import TrainingData
 
@@ -25,7 +25,7 @@ def data() -> TrainingData:
 
 def test_a_stack_is_the_weighted_sum_of_its_members(data: TrainingData) -> None:
     split = split_by_drug(data, valid=0.2, test=0.2)
-    stack = Stack(group="drug")
+    stack = Stack(groups=data.drug_index)
     stack.fit(data, split.train, split.valid)
     members = [MeanOfCell(), RidgeRegression()]
     for member in members:
@@ -40,14 +40,14 @@ def test_a_stack_is_the_weighted_sum_of_its_members(data: TrainingData) -> None:
 
 def test_priors_of_training_rows_did_not_see_the_rows_group(data: TrainingData) -> None:
     split = split_by_drug(data, valid=0.2, test=0.2)
-    for group, index in (("drug", data.drug_index), ("cell", data.cell_index)):
+    for index in (data.drug_index, data.cell_index):
         row = split.train[0]
         same = split.train[index[split.train] == index[row]]
         spoilt = replace(data, x_deg=data.x_deg.copy())
         # The weights, least squares over all rows, are held: members alone are looked at.
         spoilt.x_deg[same] += 100
         parts = [
-            Stack(group=group)._out_of_fold(d, split.train, split.valid) for d in (data, spoilt)
+            Stack(groups=index)._out_of_fold(d, split.train, split.valid) for d in (data, spoilt)
         ]
         at = int(np.flatnonzero(split.train == row)[0])
         for own, other in zip(*parts, strict=True):
@@ -61,7 +61,7 @@ def test_priors_cover_every_row_and_never_use_test_targets(data: TrainingData) -
     hidden.x_deg[split.test] = 1e6
     found = []
     for given in (data, hidden):
-        stack = create("stack", seed=3, group="drug")
+        stack = create("stack", seed=3, groups=data.drug_index)
         stack.fit(given, split.train, split.valid)
         priors = stack.priors(given)
         np.testing.assert_allclose(priors[split.test], stack.predict(given, split.test), atol=1e-5)
@@ -70,6 +70,17 @@ def test_priors_cover_every_row_and_never_use_test_targets(data: TrainingData) -
     np.testing.assert_allclose(*found, atol=1e-4)
 
 
-def test_an_unknown_group_is_refused() -> None:
-    with pytest.raises(DataError, match="hold out by"):
-        Stack(group="patient")
+def test_weights_are_least_squares_without_negative_ones(data: TrainingData) -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=(40, 30)).astype(np.float32) for _ in range(2)]
+    for true in ([0.3, 0.6], [0.7, -0.4]):
+        truth = true[0] * parts[0] + true[1] * parts[1] + 0.1 * rng.normal(size=(40, 30))
+        expected = nnls(np.stack([p.ravel() for p in parts], axis=1), truth.ravel())[0]
+        np.testing.assert_allclose(_weights(parts, truth), expected, atol=1e-5)
+    np.testing.assert_allclose(_weights([parts[0], parts[0] * 0], parts[0]), [1, 0], atol=1e-6)
+
+
+def test_without_groups_each_row_stands_by_itself(data: TrainingData) -> None:
+    stack = Stack()
+    stack.fit(data, np.arange(0, len(data), 2), np.arange(1, len(data), 8))
+    assert np.isfinite(stack.predict(data, np.arange(3))).all()

@@ -20,7 +20,13 @@ from typer.testing import CliRunner
 
 from xpert_core.baselines.stack import Stack
 from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec, Task, tasks
-from xpert_core.benchmark.models import make_model, recipe_of, with_drug_input
+from xpert_core.benchmark.models import (
+    held_out,
+    make_model,
+    recipe_document,
+    recipe_of,
+    with_drug_input,
+)
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.report import verdict, write_report
 from xpert_core.benchmark.runner import execute, run, split_path, write_split
@@ -35,6 +41,7 @@ from xpert_core.benchmark.tables import (
 from xpert_core.cli.application import application
 from xpert_core.errors import DataError
 from xpert_core.learning.fold_files import load_folds
+from xpert_core.learning.folds import labels_of
 from xpert_core.tokens.biology import Biology
 from xpert_core.tokens.dataset import TrainingData
 
@@ -184,7 +191,7 @@ def test_xpert_is_trained_by_its_recipe_and_never_shown_the_test_rows() -> None:
     hidden.x_deg[test] = 1e6
     predictions = []
     for given in (data, hidden):
-        model = make_model(spec, config.base, 0, "cold-drug")
+        model = make_model(spec, config.base, 0)
         model.fit(given, train, valid)
         predictions.append(model.predict(given, test))
     np.testing.assert_allclose(predictions[0], predictions[1], atol=1e-5)
@@ -208,15 +215,15 @@ def test_graph_vectors_that_know_test_drugs_are_refused_in_a_strict_split(tmp_pa
     write_split(config, config.scenarios[0], data, tmp_path)
     split = load_folds(split_path(config, config.scenarios[0], tmp_path), data).split(0)
     keys = np.array(data.drug_keys)[data.drug_index]
-    held_out = {part: tuple(sorted(set(keys[getattr(split, part)]))) for part in ("valid", "test")}
+    hidden = {part: tuple(sorted(set(keys[getattr(split, part)]))) for part in ("valid", "test")}
     # Only the validation drugs are withheld: the test drugs' targets are known to the encoder.
-    leaking = make_model(graph_model(tmp_path, held_out["valid"]), config.base, 0, "cold-drug")
+    leaking = make_model(graph_model(tmp_path, hidden["valid"]), config.base, 0)
     with pytest.raises(DataError, match="saw the targets"):
         leaking.fit(data, split.train, split.valid)
-    told = make_model(graph_model(tmp_path, (), targets="informed"), config.base, 0, "cold-drug")
+    told = make_model(graph_model(tmp_path, (), targets="informed"), config.base, 0)
     told.fit(data, split.train, split.valid)
-    both = tuple(sorted({*held_out["valid"], *held_out["test"]}))
-    strict = make_model(graph_model(tmp_path, both), config.base, 0, "cold-drug")
+    both = tuple(sorted({*hidden["valid"], *hidden["test"]}))
+    strict = make_model(graph_model(tmp_path, both), config.base, 0)
     strict.fit(data, split.train, split.valid)
     assert np.isfinite(strict.predict(data, split.test)).all()
 
@@ -248,6 +255,45 @@ def test_means_that_cannot_answer_are_not_asked() -> None:
     assert ("cold-drug", "mean-drug") not in asked and ("warm-start", "mean-drug") in asked
     seeds = {t.model.name: t.seed for t in tasks(config)}
     assert seeds["mlp-morgan"] == 1 and seeds["ridge"] == 0
+
+
+def test_features_and_files_are_part_of_a_task(tmp_path: Path) -> None:
+    data = TrainingData.load(DATA)
+    others = [
+        replace(data, fingerprint=data.fingerprint * 0),
+        replace(data, molecule=data.molecule * 2),
+        replace(data, drug_smiles=("",) * len(data.drug_smiles)),
+        replace(data, info={**data.info, "featurizer": {"name": "morgan"}}),
+        replace(data, has_x_pert=~data.has_x_pert),
+    ]
+    assert {d.digest for d in others} == {data.digest}, "split files hold for any features"
+    assert len({data.features_digest, *(d.features_digest for d in others)}) == 6
+    recipe = tmp_path / "recipe.yaml"
+    (tmp_path / "vectors.npz").write_bytes(b"one")
+    recipe.write_text("name: x\ndata: d\nppi: vectors.npz\n")
+    spec = ModelSpec("XPert", "xpert", recipe="recipe.yaml")
+    before = recipe_document(spec, tmp_path)
+    (tmp_path / "vectors.npz").write_bytes(b"two")
+    after = recipe_document(spec, tmp_path)
+    assert before["ppi"] != after["ppi"] and {**before, "ppi": ""} == {**after, "ppi": ""}
+    (tmp_path / "vectors.npz").rename(tmp_path / "moved.npz")
+    recipe.write_text("name: x\ndata: d\nppi: moved.npz\n")
+    assert recipe_document(spec, tmp_path) == after, "content, not its path"
+
+
+def test_a_stack_holds_out_what_the_scenario_holds_out() -> None:
+    data = TrainingData.load(DATA)
+    for scenario, label in (
+        ("cold-drug", "drug"),
+        ("warm-start", "condition"),
+        ("cold-cell", "cell"),
+    ):
+        own = held_out(data, scenario)
+        np.testing.assert_array_equal(own, getattr(labels_of(data), label))
+        spec = ModelSpec("stack", "stack")
+        assert make_model(spec, Path(), 0, own).groups is own
+    assert ModelSpec("stack", "stack").splits_again and not ModelSpec("r", "ridge").splits_again
+    assert ModelSpec("x", "xpert", settings={"residual": True}).splits_again
 
 
 def test_an_identity_changes_with_what_its_numbers_depend_on() -> None:
@@ -411,16 +457,17 @@ def test_snapshots_and_residuals_of_xpert() -> None:
     rows = np.arange(len(data))
     train, valid, test = rows[::3], rows[1::3], rows[2::3]
     base = next(m for m in config.models if m.name == "XPert")
+    groups = held_out(data, "cold-drug")
 
     def fitted(**settings: object) -> np.ndarray:
-        model = make_model(replace(base, settings=settings), config.base, 0, "cold-drug")
+        model = make_model(replace(base, settings=settings), config.base, 0, groups)
         model.fit(data, train, valid)
         return model.predict(data, test)
 
     one, both, last = fitted(), fitted(snapshots=2), fitted(snapshots=9)
     assert np.abs(one - both).max() > 1e-4, "two epochs, two weights"
     np.testing.assert_allclose(both, last, atol=1e-5)
-    stack = Stack(0, "drug")
+    stack = Stack(0, groups)
     stack.fit(data, train, valid)
     added = fitted(residual=True, max_epochs=1, lr=1e-9)
     np.testing.assert_allclose(added, stack.predict(data, test), atol=1e-3)
@@ -438,7 +485,7 @@ def test_every_benchmark_that_ships_names_models_that_can_be_made(path: Path) ->
     planned = tasks(config)
     assert {t.model.name for t in planned} == {m.name for m in config.models}
     for model in config.models:
-        make_model(model, config.base, 0, config.scenarios[0].name)
+        make_model(model, config.base, 0)
 
 
 def test_split_files_at_hand_are_used_in_place_of_drawn_ones(tmp_path: Path) -> None:
