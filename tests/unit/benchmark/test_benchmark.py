@@ -474,13 +474,15 @@ def test_snapshots_and_residuals_of_xpert() -> None:
     assert np.abs(fitted(residual=True) - stack.predict(data, test)).max() > 1e-2
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda path: path.name
-)
+SHIPPED = [
+    path
+    for path in sorted((ROOT / "training" / "configs").glob("*.yaml"))
+    if {"scenarios", "models"} <= set(yaml.safe_load(path.read_text()))
+]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_every_benchmark_that_ships_names_models_that_can_be_made(path: Path) -> None:
-    values = yaml.safe_load(path.read_text())
-    if "scenarios" not in values or "models" not in values:
-        pytest.skip("another kind of configuration")
     config = BenchmarkConfig.load(path)
     planned = tasks(config)
     assert {t.model.name for t in planned} == {m.name for m in config.models}
