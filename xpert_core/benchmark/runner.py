@@ -26,7 +26,7 @@ from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
-from xpert_core.files import atomic_path, write_bytes_atomic
+from xpert_core.files import atomic_path, sha256_bytes, write_bytes_atomic
 from xpert_core.learning.fold_files import load_folds, save_folds, stored_digest
 from xpert_core.learning.folds import labels_of, make_folds, withhold_unknown
 from xpert_core.learning.splits import Split
@@ -111,28 +111,40 @@ def task_path(
 def averaged(
     config: BenchmarkConfig, data: TrainingData, finished: list[Finished], out: Path
 ) -> list[Finished]:
-    """The mean prediction over the seeds of each model that asks for it, scored as its own."""
+    """The mean prediction over the seeds of each model that asks for it, scored as its own.
+
+    Stored like a task, so that it outlives the predictions it was made from.
+    """
     found = []
+    scenarios = {s.name: s for s in config.scenarios}
     for spec in config.models:
         own = [f for f in finished if f.facts["model"] == spec.name] if spec.average_seeds else []
-        scenarios = {s.name: s for s in config.scenarios}
         for place in dict.fromkeys((f.facts["scenario"], f.facts["fold"]) for f in own):
             seeds = [f for f in own if (f.facts["scenario"], f.facts["fold"]) == place]
             if len(seeds) < 2:
                 continue
-            kept = [Predictions.load(f.predictions) for f in seeds]
-            mean = np.stack([k.x_deg for k in kept]).mean(axis=0, dtype=np.float32)
-            folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
-            train = folds.split(place[1] - 1).train
-            values, rows = scored(data, train, kept[0].rows, mean)
-            facts = {
-                **seeds[0].facts,
-                "model": f"{spec.name}, mean of {len(seeds)} seeds",
-                "values": values,
-                "seconds": _added([f.facts["seconds"] for f in seeds]),
-            }
-            found.append(Finished(rows, facts))
+            parts = " ".join(sorted(f.facts["identity"] for f in seeds))
+            path = out / "tasks" / sha256_bytes(f"mean of {parts}".encode())[:16]
+            if not path.with_suffix(".json").is_file():
+                folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
+                mean = _mean_of(seeds, data, folds.split(place[1] - 1).train)
+                mean.facts["identity"] = path.name
+                write_task(path, mean)
+            found.append(read_task(path))
     return found
+
+
+def _mean_of(seeds: list[Finished], data: TrainingData, train: np.ndarray) -> Finished:
+    kept = [Predictions.load(f.predictions) for f in seeds]
+    mean = np.stack([k.x_deg for k in kept]).mean(axis=0, dtype=np.float32)
+    values, rows = scored(data, train, kept[0].rows, mean)
+    facts = {
+        **seeds[0].facts,
+        "model": f"{seeds[0].facts['model']}, mean of {len(seeds)} seeds",
+        "values": values,
+        "seconds": _added([f.facts["seconds"] for f in seeds]),
+    }
+    return Finished(rows, facts)
 
 
 def _added(parts: list[dict[str, float]]) -> dict[str, float]:
@@ -185,8 +197,13 @@ def _work(task: Task, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     finished = execute(task, data, folds.split(task.fold - 1), config.base, path)
     finished.facts["identity"] = path.name
+    write_task(path, finished)
+
+
+def write_task(path: Path, finished: Finished) -> None:
+    """Write the two files of a task, of which `path` is the name without suffix."""
     with atomic_path(path.with_suffix(".parquet")) as temporary:
-        finished.rows.to_parquet(temporary, index=False)
+        finished.rows.to_parquet(temporary, index=False, compression="zstd")
     # Written last: a task counts as done when this file is there.
     document = json.dumps(finished.facts, indent=1) + "\n"
     write_bytes_atomic(path.with_suffix(".json"), document.encode())

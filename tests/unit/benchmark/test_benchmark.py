@@ -424,7 +424,9 @@ def test_predictions_are_kept_and_averaged_over_seeds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept.rows, split.test)
     np.testing.assert_array_equal(kept.valid_rows, split.valid)
     assert kept.valid_x_deg.shape == (len(split.valid), 978)
-    # What is done is read again, the average with it.
+    # What is done is read again, the average with it, also without the predictions.
+    for seed in (0, 1):
+        of["net", seed].predictions.unlink()
     again = run(config, tmp_path / "out")
     pd.testing.assert_frame_equal(score_table(found), score_table(again))
     of["ridge", 0].predictions.write_bytes(b"cut")
