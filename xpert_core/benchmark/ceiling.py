@@ -50,6 +50,50 @@ def agreement_rows(data: TrainingData, condition: np.ndarray) -> np.ndarray:
     return found
 
 
+def pair_rows(data: TrainingData, condition: np.ndarray) -> np.ndarray:
+    """Mean PCC of each row with every other single row of its condition; NaN without others.
+
+    Averaged over the rows of a condition it is the mean over its pairs of replicates. A row against
+    one other carries the noise of two measurements, so a prediction without noise would reach the
+    square root of it (Spearman's correction for attenuation); `agreement_rows` averages noise away
+    on one side, by how much depends on the number of replicates.
+
+    Parameters
+    ----------
+    data : TrainingData
+    condition : ndarray of int, shape (N,)
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+        A constant row correlates 0 with any other.
+    """
+    found = np.full(len(data), np.nan)
+    repeated = np.flatnonzero(np.bincount(condition)[condition] > 1)
+    _, group, count = np.unique(condition[repeated], return_inverse=True, return_counts=True)
+    if not len(repeated):
+        return found
+    unit = data.x_deg[repeated].astype(np.float64)
+    unit -= unit.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(unit, axis=1, keepdims=True)
+    unit = np.divide(unit, norm, out=np.zeros_like(unit), where=norm > 0)
+    sums = np.zeros((len(count), unit.shape[1]))
+    np.add.at(sums, group, unit)
+    # Without the product of the row with itself.
+    products = np.einsum("ij,ij->i", unit, sums[group]) - np.einsum("ij,ij->i", unit, unit)
+    found[repeated] = products / (count[group] - 1)
+    return found
+
+
+def reachable(pairs: np.ndarray) -> float:
+    """PCC that a model without noise could reach, from `pair_rows` of the scored rows; 0 or more.
+
+    The root is taken of the mean over rows: a single condition's estimate is noisy, and the mean of
+    roots would be too low. Where conditions differ in noise it is a little too high.
+    """
+    return float(np.sqrt(max(pairs.mean(), 0.0)))
+
+
 def ceiling_table(results: Results) -> pd.DataFrame:
     """Agreement of replicates among the scored rows of each scenario and read-out.
 
@@ -57,13 +101,13 @@ def ceiling_table(results: Results) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``scenario``, ``readout``, ``mean``, ``low``, ``high`` (95 % bootstrap over drugs
-        or cell lines), ``rows``, ``conditions``, ``shared`` (rows that share the control profile
-        of all their replicates), ``model`` (PCC of the main model on the same rows). A place
-        without replicates has NaN and 0.
+        or cell lines), ``reach`` (see `reachable`), ``rows``, ``conditions``, ``shared``
+        (rows that share the control profile of all their replicates), ``model`` (PCC of the main
+        model on the same rows). A place without replicates has NaN and 0.
     """
     data = results.data
     condition = conditions_of(data)
-    agreement = agreement_rows(data, condition)
+    agreement, pairs = agreement_rows(data, condition), pair_rows(data, condition)
     lines = []
     for scenario, readout, place in results.places():
         rows = scored_rows(place)
@@ -72,10 +116,12 @@ def ceiling_table(results: Results) -> pd.DataFrame:
         line |= {"conditions": len(np.unique(condition[rows])), "shared": 0}
         if len(rows):
             line |= _score(results, place, rows, agreement, unit_of(scenario))
+            line["reach"] = reachable(pairs[rows])
             line["shared"] = _sharing(data, condition, rows)
         lines.append(line)
     columns = [
-        "scenario", "readout", "mean", "low", "high", "rows", "conditions", "shared", "model"
+        "scenario", "readout", "mean", "low", "high", "reach", "rows", "conditions", "shared",
+        "model",
     ]  # fmt: skip
     return pd.DataFrame(lines).reindex(columns=columns)
 
@@ -103,13 +149,14 @@ def section(results: Results, ceilings: pd.DataFrame) -> Section:
             bare.append(place)
             continue
         lines.append(
-            [place, interval(c["mean"], c["low"], c["high"]), f"{c['conditions']}", f"{c['rows']}",
-             f"{c['shared']}", interval(c["model"], np.nan, np.nan)]
+            [place, interval(c["mean"], c["low"], c["high"]), f"{c['reach']:.3f}",
+             f"{c['conditions']}", f"{c['rows']}", f"{c['shared']}",
+             interval(c["model"], np.nan, np.nan)]
         )  # fmt: skip
     text = []
     if lines:
-        head = ["scenario", "PCC of replicates", "conditions", "rows", "of one control",
-                f"{results.model} on these rows"]  # fmt: skip
+        head = ["scenario", "PCC of replicates", "without noise", "conditions", "rows",
+                "of one control", f"{results.model} on these rows"]  # fmt: skip
         text = [_NOTE, table(head, lines)]
     if bare:
         text.append(f"No condition is measured twice, so there is no ceiling: {'; '.join(bare)}.")
@@ -118,6 +165,7 @@ def section(results: Results, ceilings: pd.DataFrame) -> Section:
 
 _NOTE = """\
 Each scored row that has replicates (same cell line, drug, dose, time and read-out) against the
-mean of the others. It is what one measurement says of the next, not the end of the scale: a model
-without noise of its own could reach about the square root of it. Rows of one control share that
-control's noise, which raises their agreement."""
+mean of the others: what they say of the next measurement. "Without noise" is about what a model
+without noise of its own could reach, the square root of the mean PCC of two single replicates; it
+is a little high where conditions differ in noise. Rows of one control share that control's noise,
+which raises both."""

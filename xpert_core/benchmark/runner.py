@@ -28,7 +28,7 @@ from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, Context, evaluate
 from xpert_core.files import atomic_path, sha256_bytes, write_bytes_atomic
 from xpert_core.learning.fold_files import load_folds, save_folds, stored_digest
-from xpert_core.learning.folds import labels_of, make_folds, withhold_unknown
+from xpert_core.learning.folds import NONE, labels_of, make_folds, withhold_unknown
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS, Z_READOUT, TrainingData
 
@@ -307,16 +307,22 @@ def write_split(
 ) -> str:
     """Write the split file of a scenario, or check the one that is there; returns its hash.
 
-    One of that name in the folder `config.splits` is taken over.
+    Where `config.splits` is set, the file of that name in it is taken over, once it is checked; no
+    split is drawn.
+
+    Raises
+    ------
+    DataError
+        When the split file is missing where one must be given, is not of the scenario, number of
+        folds or read-out, differs from the copy in `folder`, or cannot be used
+        (`learning.fold_files.load_folds`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = split_path(config, scenario, folder)
-    if config.splits is not None and not path.is_file():
-        given = config.splits / path.name
-        if given.is_file():
-            write_bytes_atomic(path, given.read_bytes())
-    if not path.is_file():
-        rows = {"level 3": LOG2_READOUT, "level 5": Z_READOUT}.get(scenario.readout)
+    if config.splits is not None:
+        _take_over(config, scenario, data, path)
+    elif not path.is_file():
+        rows = _READOUT_ROWS.get(scenario.readout)
         chosen = None if rows is None else data.readout == rows
         folds = make_folds(
             labels_of(data),
@@ -326,8 +332,60 @@ def write_split(
             seed=config.split_seed,
         )
         return save_folds(path, withhold_unknown(folds, data), data)
-    load_folds(path, data)
+    _check_split(config, scenario, data, path)
     return stored_digest(path)
+
+
+_READOUT_ROWS = {"level 3": LOG2_READOUT, "level 5": Z_READOUT}
+"""Read-out of the rows that take part, where it is not both."""
+
+
+def _take_over(
+    config: BenchmarkConfig, scenario: ScenarioSpec, data: TrainingData, path: Path
+) -> None:
+    """Copy a given split file to `path`, or see that the copy there is the same."""
+    assert config.splits is not None
+    given = config.splits / path.name
+    if not given.is_file():
+        there = sorted(p.name for p in config.splits.glob("*.csv"))
+        raise DataError(
+            f"The folder of split files has none for {scenario.name}.",
+            where=f"{config.splits}: no {path.name}; there is {', '.join(there) or 'none'}"[:600],
+            fix="Set readout, n_folds and split_seed as the names there have them ('both' is the "
+            "readout of published splits), leave the scenario out, or leave 'splits' out to draw.",
+        )
+    _check_split(config, scenario, data, given)
+    if not path.is_file():
+        write_bytes_atomic(path, given.read_bytes())
+    elif stored_digest(path) != stored_digest(given):
+        raise DataError(
+            f"The results at hand are of another split of {scenario.name} than the given one.",
+            where=f"{path} and {given}",
+            fix="Choose another output folder, or delete the first file: its tasks are then done "
+            "again on the given split.",
+        )
+
+
+def _check_split(
+    config: BenchmarkConfig, scenario: ScenarioSpec, data: TrainingData, path: Path
+) -> None:
+    """Refuse a split file that is not what its name says."""
+    folds = load_folds(path, data)
+    rows = _READOUT_ROWS.get(scenario.readout)
+    wrong = []
+    if folds.scenario.name != scenario.name:
+        wrong.append(f"its scenario is {folds.scenario.name}, not {scenario.name}")
+    if len(folds) != config.n_folds:
+        wrong.append(f"it has {len(folds)} folds, not {config.n_folds}")
+    if rows is not None and (folds.parts[:, data.readout != rows] != NONE).any():
+        wrong.append(f"rows of another read-out than {scenario.readout} take part")
+    if wrong:
+        raise DataError(
+            "The split file is not of this benchmark.",
+            where=f"{path}: {'; '.join(wrong)}",
+            fix="Give the file of that scenario, number of folds and read-out, or change these in "
+            "the configuration.",
+        )
 
 
 def read_task(path: Path) -> Finished:

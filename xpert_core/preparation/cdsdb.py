@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from xpert_core.cohorts import Cohort
 from xpert_core.drugs.search import plain
+from xpert_core.errors import DataError
 from xpert_core.paths import assets_dir
 from xpert_core.preparation.layout import write_prepared
 from xpert_core.preparation.matrices import align, on_panel, read_matrix
@@ -90,7 +92,7 @@ def prepare_cdsdb(
     sheet : Path
         ``sample``, ``patient``, ``timepoint``, ``drug``; ``dose``, ``time``, ``cancer``,
         ``platform``, ``response``, ``dataset``, ``therapy_type``, ``drug_type``, ``smiles`` where
-        known.
+        known. Where ``dataset`` is blank, a matrix is a data set of its own, named by its file.
     out : Path
     non_chemical : Path, optional
         More names, one a line, of drugs that are no chemicals.
@@ -104,7 +106,8 @@ def prepare_cdsdb(
     Raises
     ------
     DataError, CohortError
-        When a file cannot be used, or nothing is left.
+        When a file cannot be used, a patient's samples before and after treatment are in different
+        matrices, or nothing is left.
     """
     counts = Counts()
     table = read_sheet(sheet, "sample sheet", _NEEDED, _OPTIONAL)
@@ -113,6 +116,7 @@ def prepare_cdsdb(
     rows = stages_of(found, counts)
     rows = _single_chemicals(rows, agents_without_structure(non_chemical), counts)
     counts.refuse_empty(len(rows), sheet.name)
+    _refuse_across(rows, sheet.name)
     obs, x, x_ctl = pair_patients(rows, values, counts, sheet.name)
     data = Prepared(
         obs, rows_of(x), rows_of(x_ctl), "pairs", "log2; by matrix: " + "; ".join(scales),
@@ -143,7 +147,40 @@ def _read_all(
     last = np.cumsum([len(c.samples) for c in cohorts])
     matrix = np.searchsorted(last, found["position"].to_numpy(), side="right")
     found = found.iloc[np.argsort(matrix, kind="stable")].reset_index(drop=True)
+    found["matrix"] = np.array(_names(cohorts))[np.sort(matrix)]
+    found["dataset"] = found["dataset"].where(found["dataset"] != "", found["matrix"])
     return np.concatenate(values), found.assign(row=np.arange(len(found))), scales
+
+
+def _names(cohorts: Sequence[Cohort]) -> list[str]:
+    """A name for each matrix; files of one name in two folders are numbered."""
+    names: list[str] = []
+    for cohort in cohorts:
+        name, number = cohort.name, 2
+        while name in names:
+            name, number = f"{cohort.name} ({number})", number + 1
+        names.append(name)
+    return names
+
+
+def _refuse_across(rows: pd.DataFrame, where: str) -> None:
+    """Refuse a patient whose pair would be made of two matrices: their scales are two.
+
+    Raises
+    ------
+    DataError
+        Naming the first patient and the matrices.
+    """
+    for (dataset, patient), group in rows.groupby(["dataset", "patient"], sort=True):
+        matrices = sorted(set(group["matrix"]))
+        if len(matrices) > 1 and group["stage"].nunique() > 1:
+            raise DataError(
+                "Samples of one patient, before and after treatment, are in different matrices.",
+                where=f"{where}: patient '{patient}' of data set '{dataset}' in "
+                f"{', '.join(matrices)}",
+                fix="If these are two patients, give them two names or two data sets; if it is "
+                "one, give a matrix that holds all of the data set's samples.",
+            )
 
 
 def _single_chemicals(rows: pd.DataFrame, others: frozenset[str], counts: Counts) -> pd.DataFrame:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
+import os
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,20 +22,26 @@ class DiskRows:
     Parameters
     ----------
     path : Path
-        Made when it is not there or has another size.
+        Made when it is not there or has another size, with all of its space: a write to a mapped
+        hole kills the program where the disk is full.
     shape : (int, int)
     dtype : dtype
 
     Attributes
     ----------
     values : ndarray
+
+    Raises
+    ------
+    DataError
+        When the disk has no room for it.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int], dtype: Any = np.float64) -> None:
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if not path.is_file() or path.stat().st_size != size:
-            with path.open("wb") as stream:
-                stream.truncate(size)  # a hole: takes no space until it is written
+        size = _size(shape, dtype)
+        if not _is_whole(path, size):
+            with atomic_path(path) as temporary:
+                _make_zeros(temporary, size)
         with path.open("r+b") as stream:
             self._map = mmap.mmap(stream.fileno(), size)
         self.values: np.ndarray = np.ndarray(shape, dtype, buffer=self._map)
@@ -45,6 +54,51 @@ class DiskRows:
     def sync(self) -> None:
         """Bring what was written to the disk."""
         self._map.flush()
+
+
+def _size(shape: tuple[int, int], dtype: Any) -> int:
+    return int(np.prod(shape)) * np.dtype(dtype).itemsize
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _make_zeros(path: Path, size: int) -> None:
+    """Make a file of `size` zero bytes that has its space on the disk.
+
+    Raises
+    ------
+    DataError
+        When there is no room for it.
+    """
+    try:
+        with path.open("wb", buffering=0) as stream:
+            _reserve(stream, size)
+    except OSError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise DataError(
+            "The sums of the preparation do not fit on the disk.",
+            where=f"{path.parent}: {size / 1e9:,.3g} GB are needed for one of the files, "
+            f"{free / 1e9:,.3g} GB are free ({error.strerror})",
+            fix="Make room, or choose an output folder on another disk; the same command goes on.",
+        ) from error
+
+
+def _reserve(stream: BinaryIO, size: int) -> None:
+    """Give an empty file `size` zero bytes, by the system's own call where there is one."""
+    try:
+        os.posix_fallocate(stream.fileno(), 0, size)
+        return
+    except AttributeError:  # not on macOS and Windows
+        pass
+    except OSError as error:
+        # Some file systems cannot; any other error is that of a disk that is full.
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+    zeros = memoryview(bytes(1 << 20))
+    while size > 0:
+        size -= stream.write(zeros[: min(size, len(zeros))])
 
 
 class Work:
@@ -96,6 +150,33 @@ class Work:
         """Blocks of a phase that are in its sums."""
         return int(self.state["done"].get(phase, 0))
 
+    def rows(self, name: str, shape: tuple[int, int], phase: str) -> DiskRows:
+        """Sums that a phase adds to, as they were left.
+
+        Parameters
+        ----------
+        name : str
+            The file is ``NAME.f64``.
+        shape : (int, int)
+        phase : str
+
+        Raises
+        ------
+        DataError
+            When blocks of the phase are done and the file is lost or cut off, or the disk has no
+            room for it.
+        """
+        path = self.folder / f"{name}.f64"
+        if self.done(phase) and not _is_whole(path, _size(shape, np.float64)):
+            raise DataError(
+                "Sums of an interrupted preparation are lost: going on would leave out what was "
+                "added to them.",
+                where=f"{path}, after {self.done(phase):,} blocks",
+                fix=f"Delete the folder {self.folder.name} and run the same command again, from "
+                "the start.",
+            )
+        return DiskRows(path, shape)
+
     def add(
         self, phase: str, block: int, sums: list[tuple[DiskRows, np.ndarray, np.ndarray]]
     ) -> None:
@@ -132,8 +213,6 @@ class Work:
 
     def clear(self) -> None:
         """Remove the folder."""
-        import shutil
-
         shutil.rmtree(self.folder)
 
 

@@ -285,10 +285,11 @@ def accumulate(
         Rows of x_pert and x_ctl, float32 of shape (last - first, G).
     """
     n_genes = len(load_panel())
+    shape = (len(made.conditions), n_genes)
+    # Before the vehicle wells are read: that the disk is too small is told at the start.
+    x, x_ctl = (work.rows(name, shape, "treated") for name in ("x", "x_ctl"))
     controls = _controls(made, matrices[1], settings, work, report)
     wells, of_well = made.wells.treated, made.conditions.of_well
-    shape = (len(made.conditions), n_genes)
-    x, x_ctl = (DiskRows(work.folder / f"{name}.f64", shape) for name in ("x", "x_ctl"))
     work.undo_half_done("treated", [x, x_ctl])
     position = wells["position"].to_numpy()
     for block, (first, last) in enumerate(blocks(len(wells), settings.block)):
@@ -334,7 +335,7 @@ def _controls(
         start = np.cumsum(size) - size
         drawn = np.random.default_rng(settings.seed).random(len(plate))
         choice = by_plate[start[plate] + (drawn * size[plate]).astype(np.int64)]
-    sums = DiskRows(work.folder / "controls.f64", (len(count), len(load_panel())))
+    sums = work.rows("controls", (len(count), len(load_panel())), "vehicle")
     work.undo_half_done("vehicle", [sums])
     position = wells["position"].to_numpy()
     for block, (first, last) in enumerate(blocks(len(wells), settings.block)):

@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "smiles": ("canonical_smiles",),
     "cell": ("cell_iname", "cell_id", "Cancer subtype", "cancer_type", "cancer"),
     "dose": ("dose_um", "pert_dose"),
+    "nearest_dose": (),
     "dose_unit": ("pert_dose_unit",),
     "time": ("time_h", "pert_time"),
     "patient": ("Patient ID", "patient_id"),
@@ -182,7 +183,8 @@ def standard_obs(obs: pd.DataFrame, name: str, drugs: Path | None = None) -> pd.
     DataFrame
         ``own_id``, ``name``, ``smiles``, ``cell``, ``patient``, ``cancer``, ``moa``, ``targets``
         (text, "" where missing), ``dose_um``, ``time_h`` (float64, NaN where it is no molar dose or
-        no time). Index as `obs`.
+        no time). Where the file has no ``dose_um``, a positive ``nearest_dose`` comes before
+        ``pert_dose``: the published bins are of the nominal dose. Index as `obs`.
 
     Raises
     ------
@@ -202,14 +204,38 @@ def standard_obs(obs: pd.DataFrame, name: str, drugs: Path | None = None) -> pd.
         key: label_texts(obs[found[key]].astype(object)) if key in found else [""] * len(obs)
         for key in COLUMNS
     }
-    doses = table.pop("dose")
-    units = table.pop("dose_unit")
-    if found["dose"] != "dose_um":
-        doses = [_with_unit(dose, unit) for dose, unit in zip(doses, units, strict=True)]
+    doses, nearest, units = (table.pop(key) for key in ("dose", "nearest_dose", "dose_unit"))
+    if found["dose"] == "dose_um":
+        dose_um = read_doses(doses)
+    else:
+        given, nominal = (
+            read_doses([_with_unit(d, unit) for d, unit in zip(column, units, strict=True)])
+            for column in (doses, nearest)
+        )
+        dose_um = np.where(nominal > 0, nominal, given)
     frame = pd.DataFrame(table, index=obs.index)
     frame["name"] = frame["name"].where(frame["name"] != "", frame["own_id"])
-    frame["dose_um"], frame["time_h"] = read_doses(doses), read_times(table["time"])
+    frame["dose_um"], frame["time_h"] = dose_um, read_times(table["time"])
     return _with_drugs(frame.drop(columns="time"), drugs)
+
+
+def count_other_bins(obs: pd.DataFrame, dose_um: np.ndarray, counts: Counts) -> None:
+    """Note the rows whose dose falls into another bin than the file states.
+
+    Parameters
+    ----------
+    obs : DataFrame, N rows
+        As in the file; nothing is noted where it has no ``pert_dose_idx``.
+    dose_um : ndarray of float64, shape (N,)
+        NaN where there is no molar dose: such a row is not compared.
+    counts : Counts
+    """
+    if "pert_dose_idx" not in obs:
+        return
+    stored = pd.to_numeric(obs["pert_dose_idx"].astype(object), errors="coerce").to_numpy(float)
+    compared = np.isfinite(dose_um) & (stored >= 0)
+    differs = compared & (dose_bins(dose_um) != stored)
+    counts.add("rows whose dose is not in the bin that pert_dose_idx states", int(differs.sum()))
 
 
 def _with_unit(dose: str, unit: str) -> str:
@@ -268,6 +294,7 @@ def prepare_published(
         dosed, timed = np.isfinite(known["dose_um"]), np.isfinite(known["time_h"])
         counts.add("kept, without a molar dose", int((~dosed).sum()))
         counts.add("kept, without a time", int((~timed).sum()))
+        count_other_bins(obs, known["dose_um"].to_numpy(), counts)
         for name in ("dose_um", "time_h"):
             obs[name] = known[name].to_numpy()
         obs["canonical_smiles"] = known["smiles"].to_numpy()

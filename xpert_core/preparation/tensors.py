@@ -18,7 +18,12 @@ from xpert_core.errors import DataError, DrugError
 from xpert_core.genes import load_panel
 from xpert_core.preparation.assemble import DistinctProfiles, training_data
 from xpert_core.preparation.layout import BLOCK
-from xpert_core.preparation.published import LayoutFile, open_layout, standard_obs
+from xpert_core.preparation.published import (
+    LayoutFile,
+    count_other_bins,
+    open_layout,
+    standard_obs,
+)
 from xpert_core.preparation.published_splits import Carried, carry_splits, split_columns
 from xpert_core.preparation.records import Counts, Report, blocks, names_of, silent
 from xpert_core.tokens.dataset import LOG2_READOUT, TrainingData
@@ -147,6 +152,7 @@ def _rows(
     rows = standard_obs(file.obs, file.name, drugs).reset_index(drop=True)
     rows[_ROW] = np.arange(len(rows))
     counts.add("rows", len(rows))
+    count_other_bins(file.obs, rows["dose_um"].to_numpy(), counts)
     for name, what, text, parse in (
         ("dose_um", "molar dose", assumed.dose, parse_dose),
         ("time_h", "time", assumed.time, parse_time),

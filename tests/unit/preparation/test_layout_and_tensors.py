@@ -97,6 +97,29 @@ def test_the_published_layout_is_read_as_it_is(tmp_path: Path, stored: str) -> N
     assert again == size and dict(counts.steps)["kept, without a molar dose"] == 0
 
 
+def test_the_nominal_dose_decides_as_in_the_published_bins(tmp_path: Path) -> None:
+    path, ours, out = (tmp_path / name for name in ("a.h5ad", "ours.h5ad", "a.safetensors"))
+    data = patients_h5ad(path, 3)
+    # The first two rows are of the printed table: stored bins 4 and 0 are of the nominal dose.
+    data.obs["pert_dose"] = ["1.0", "0.1", "10.01;10.0", "5.0", "500.0", "3.0"]
+    data.obs["pert_dose_unit"] = ["uM"] * 4 + ["nM", "uM"]
+    data.obs["nearest_dose"] = [1.11, 0.12, np.nan, -666.0, 370.0, 0.0]
+    data.obs["pert_dose_idx"] = [4, 0, 8, 7, 1, 9]  # the last one is wrong: 3 uM is in bin 5
+    data.write_h5ad(path)
+    told = "rows whose dose is not in the bin that pert_dose_idx states"
+    _, counts = prepare_published(path, ours)
+    expected = [1.11, 0.12, 10.005, 5.0, 0.37, 3.0]
+    stored = ad.read_h5ad(ours)
+    np.testing.assert_allclose(stored.obs["dose_um"], expected)
+    assert dict(counts.steps)[told] == 1
+    assert {"step": told, "rows": 1} in json.loads(stored.uns["provenance"])["counts"]
+    for source in (path, ours):  # the dose of ours stands as it is
+        made = tensors(source, out, assumed=ASSUMED)
+        np.testing.assert_allclose(made.data.dose_um, expected, rtol=1e-6)
+        assert dose_bins(made.data.dose_um).tolist() == [4, 0, 8, 7, 1, 5]
+        assert dict(made.counts.steps)[told] == 1
+
+
 def test_bad_files_of_the_layout_are_told(tmp_path: Path) -> None:
     path, out = tmp_path / "bad.h5ad", tmp_path / "out.h5ad"
     good = patients_h5ad(path, 3)

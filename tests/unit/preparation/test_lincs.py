@@ -342,3 +342,19 @@ def test_sums_without_a_state_are_not_continued(
     (tmp_path / ".l1000-work" / "state.json").write_text("{damaged", encoding="utf-8")
     ((path,), _) = prepare(release.files, tmp_path, LincsSettings(block=100))
     np.testing.assert_array_equal(ad.read_h5ad(path).X, full.X)
+
+
+def test_a_run_whose_sums_were_lost_is_not_continued(release: Release, tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("Treated") and done >= 500:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(release.files, tmp_path, LincsSettings(block=100), report=stop)
+    for name in ("controls", "x", "x_ctl"):
+        path = tmp_path / ".l1000-work" / f"{name}.f64"
+        kept = path.rename(tmp_path / "kept")
+        with pytest.raises(DataError, match="Sums of an interrupted preparation are lost"):
+            prepare(release.files, tmp_path, LincsSettings(block=100))
+        assert not (tmp_path / "l1000_full.h5ad").exists()
+        kept.rename(path)

@@ -96,6 +96,44 @@ def test_pairs_of_patients_under_one_chemical_drug(
     assert "landmark genes with several probes, averaged" in steps
 
 
+def two_matrices(folder: Path, names: tuple[str, str], patients: list[str]) -> list[Path]:
+    """Four samples, two a matrix, before and after treatment; their sheet has no ``dataset``."""
+    values, samples, paths = wells(4), ["p1", "p2", "q1", "q2"], []
+    for name, part in zip(names, (slice(0, 2), slice(2, 4)), strict=True):
+        paths.append(folder / name)
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        table = pd.DataFrame(values[part].T, load_panel().symbols, samples[part])
+        table.rename_axis("gene").to_csv(paths[-1])
+    sheet = {"sample": samples, "patient": patients, "timepoint": ["pre", "post"] * 2}
+    pd.DataFrame({**sheet, "drug": "letrozole"}).to_csv(folder / "sheet.csv", index=False)
+    return paths
+
+
+@pytest.mark.parametrize("names", [("gse1.csv", "gse2.csv"), ("one/m.csv", "two/m.csv")])
+def test_a_patient_of_two_matrices_without_data_sets_is_two_patients(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    matrices = two_matrices(tmp_path, names, ["1"] * 4)
+    _, counts = prepare_cdsdb(matrices, tmp_path / "sheet.csv", tmp_path / "out.h5ad")
+    data = ad.read_h5ad(tmp_path / "out.h5ad")
+    values = wells(4)
+    np.testing.assert_allclose(data.X, values[[1, 3]], atol=1e-4)
+    np.testing.assert_allclose(data.obsm["X_ctl"], values[[0, 2]], atol=1e-4)
+    assert dict(counts.steps)["patients"] == 2 == data.obs["Patient ID"].nunique()
+    assert data.obs["Source dataset"].nunique() == 2
+    assert dict(counts.steps)["patients with several samples before treatment, averaged"] == 0
+
+
+def test_a_pair_of_two_matrices_is_refused(tmp_path: Path) -> None:
+    matrices = two_matrices(tmp_path, ("gse1.csv", "gse2.csv"), ["1", "2", "2", "1"])
+    sheet = tmp_path / "sheet.csv"
+    pd.read_csv(sheet).assign(dataset="GSE1").to_csv(sheet, index=False)
+    with pytest.raises(DataError, match="in different matrices") as error:
+        prepare_cdsdb(matrices, sheet, tmp_path / "out.h5ad")
+    assert "patient '1' of data set 'GSE1' in gse1.csv, gse2.csv" in error.value.where
+    assert not (tmp_path / "out.h5ad").exists()
+
+
 def test_a_list_of_ones_own_drops_more_drugs(
     cohort: tuple[list[Path], Path], tmp_path: Path
 ) -> None:
