@@ -129,7 +129,8 @@ def verdict(
             near = _here(of_means, scenario, readout)
             near = near[near["model"].map(lambda name: kinds.get(name) in REFERENCES)]
             scores = place.set_index("model")
-            for name, apart in near.groupby("mean", sort=False):
+            for key, apart in near.groupby("mean", sort=False):
+                name = str(key)
                 words = _beaten(apart, score["folds"])
                 parts.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}")
     return ". ".join(parts) + "."
