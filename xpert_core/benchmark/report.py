@@ -265,7 +265,8 @@ def _score_lines(place: pd.DataFrame, left: dict[str, str]) -> str:
     lines = []
     for model, own in place.groupby("model", sort=False):
         by_metric = own.set_index("metric")
-        cells = [f"{model} (fold {left[str(model)]})" if model in left else str(model)]
+        label = str(model)
+        cells = [f"{label} (fold {left[label]})" if label in left else label]
         for name in shown:
             mean, sd = (float(by_metric[column][name]) for column in ("mean", "sd"))
             cells.append(f"{mean:.3f}" if pd.isna(sd) else f"{mean:.3f} ± {sd:.3f}")
