@@ -49,7 +49,11 @@ def stored(
 def row_scores(task: Task, rows: np.ndarray, x_deg: np.ndarray, data: TrainingData) -> pd.DataFrame:
     """PCC of each row with what it belongs to."""
     scenario: ScenarioSpec = task.scenario
-    unit = data.cell_index if unit_of(scenario.name) == "cell" else data.drug_index
+    unit = {
+        "cell": data.cell_index,
+        "patient": np.array(data.patients),
+        "cancer": np.array(data.cancers),
+    }.get(unit_of(scenario.name), data.drug_index)
     return pd.DataFrame(
         {
             "scenario": scenario.name,

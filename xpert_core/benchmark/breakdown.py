@@ -105,8 +105,11 @@ def section(results: Results) -> Section:
 
 
 def _variance_lines(spread: pd.DataFrame) -> str:
-    head = ["model", f"variance over {spread['cells'].max()} cell lines",
-            f"over {spread['drugs'].max()} drugs", "ANOVA over cell lines"]  # fmt: skip
+    counts = [spread[c] for c in ("cells", "drugs")]
+    alike = all(count.nunique() == 1 for count in counts)
+    over = [f"{count.iloc[0]} " if alike else "" for count in counts]
+    head = ["model", f"variance over {over[0]}cell lines", f"over {over[1]}drugs",
+            "ANOVA over cell lines"]  # fmt: skip
     lines = []
     for _, own in spread.iterrows():
         anova = ""
@@ -114,7 +117,9 @@ def _variance_lines(spread: pd.DataFrame) -> str:
             degrees = f"{own['df_between']:.0f}, {own['df_within']:.0f}"
             anova = f"F({degrees}) = {own['f']:.1f}, {p_value(own['p'])}"
         variances = [
-            f"{own[c]:.2g}" if pd.notna(own[c]) else "" for c in ("var_cells", "var_drugs")
+            (f"{own[f'var_{c}']:.2g}" if pd.notna(own[f"var_{c}"]) else "")
+            + ("" if alike else f" ({own[c]})")
+            for c in ("cells", "drugs")
         ]
         lines.append([str(own["model"]), *variances, anova])
     return table(head, lines)
@@ -126,8 +131,11 @@ def _unit_lines(results: Results, scores: pd.DataFrame, by: str, word: str) -> l
     own = scores[scores["model"] == results.model]
     if own.empty:
         return []
-    best = results.best_other(str(own["scenario"].iloc[0]), str(own["readout"].iloc[0]))
-    other = scores[scores["model"] == best].set_index(key)["mean"]
+    place = str(own["scenario"].iloc[0]), str(own["readout"].iloc[0])
+    best = results.best_other(*place)
+    # On the folds of the main model, which the file's lines of another model need not be.
+    shared = results.shared(*place)
+    other = shared[shared["model"] == best].groupby(key)["value"].mean()
     own = own.sort_values(["mean", key], ascending=[False, True])
     note = ""
     if key == "drug":
@@ -153,6 +161,7 @@ def _unit_lines(results: Results, scores: pd.DataFrame, by: str, word: str) -> l
 
 _NOTE = """\
 Mean PCC of the rows of one cell line, with a 95 % bootstrap over its drugs; of one drug, over its
-cell lines (no interval with one of them). cells.csv and drugs.csv hold every model. The analysis
+cell lines (no interval with one of them). Beside it stands the best other model on the same rows.
+cells.csv and drugs.csv hold every model, on the folds it ran on. The analysis
 of variance takes rows as independent, as the paper's, which rows of one drug are not: read its F,
 not its p."""

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec
-from xpert_core.benchmark.markdown import Section, interval, p_value, place_of, table
+from xpert_core.benchmark.markdown import Section, p_value, place_of, table
 from xpert_core.benchmark.models import OF_THE_BENCHMARK, recipe_of
 from xpert_core.benchmark.results import Results
-from xpert_core.benchmark.tables import difference_table, row_table
+from xpert_core.benchmark.tables import difference_table, row_table, unit_words, with_interval
+from xpert_core.learning.folds import SCENARIOS
 from xpert_core.model.config import ModelConfig
 
 PARTS = {
@@ -126,24 +127,49 @@ def drug_section(results: Results) -> Section | None:
                              results.at(centred, scenario, readout))
             )  # fmt: skip
             if len(pcc) and len(inner):
-                lines.append([f"{true.name} minus {variant.name}", variant.drug,
-                              _apart(pcc), _apart(inner), _judged(pcc)])  # fmt: skip
+                lines.append([f"{true.name} minus {variant.name}",
+                              _drugs_of(variant.drug, scenario), str(pcc["folds"].iloc[0]),
+                              _apart(pcc), _apart(inner),
+                              _judged(pcc, variant.drug, scenario)])  # fmt: skip
         if lines:
-            head = ["pair", "drugs of the second", "PCC", "PCC, cell-centred", "by PCC"]
+            head = ["pair", "drugs of the second", "folds", "PCC", "PCC, cell-centred", "by PCC"]
             text += [place_of(scenario, readout), table(head, lines)]
     return Section("Does the drug matter?", "\n\n".join(text))
 
 
 def _apart(differences: pd.DataFrame) -> str:
-    d = differences.iloc[0]
-    return interval(d["difference"], d["low"], d["high"], sign=True)
+    return _stated(differences.iloc[0])
 
 
-def _judged(differences: pd.DataFrame) -> str:
+def _stated(d: Any) -> str:
+    return with_interval(d["difference"], d["low"], d["high"], d["unit"], d["groups"], sign=True)
+
+
+def _told_apart(drug: str, scenario: str) -> bool:
+    """Whether shuffled drugs still tell a model which drug it is: it trained on the same drugs."""
+    return drug == "shuffled" and SCENARIOS[scenario].grouping not in ("drug", "scaffold")
+
+
+def _drugs_of(drug: str, scenario: str) -> str:
+    return EXCHANGED if _told_apart(drug, scenario) else drug
+
+
+def _judged(differences: pd.DataFrame, drug: str, scenario: str) -> str:
     d = differences.iloc[0]
+    what = "structures" if _told_apart(drug, scenario) else "drug"
+    if pd.isna(d["low"]):
+        return f"cannot be said ({unit_words(d['unit'], int(d['groups']))})"
     if d["low"] > 0:
-        return "higher with the true drug"
-    return "LOWER with the true drug" if d["high"] < 0 else "NO difference seen"
+        return f"higher with the true {what}"
+    if d["high"] < 0:
+        return f"LOWER with the true {what}"
+    if what == "structures":
+        return "NO difference seen: the right structure adds nothing to telling drugs apart"
+    return "NO difference seen"
+
+
+EXCHANGED = "structures exchanged (each drug can still be told apart)"
+"""Of shuffled drugs that the model was trained on: it can learn each by its wrong structure."""
 
 
 def ablation_section(results: Results) -> Section | None:
@@ -159,17 +185,19 @@ def ablation_section(results: Results) -> Section | None:
             if name in near.index:
                 d: Any = near.loc[name]
                 p = f"{p_value(d['p'])} {d['stars']}" if pd.notna(d["p"]) else ""
-                apart = interval(d["difference"], d["low"], d["high"], sign=True)
-                lines.append([name, differs, apart, p])
+                lines.append([name, differs, str(d["folds"]), _stated(d), p])
         if lines:
-            head = ["variant", "changed", f"{results.model} minus it", "paired t over folds"]
+            head = ["variant", "changed", "folds", f"{results.model} minus it",
+                    "paired t over folds"]  # fmt: skip
             text += [place_of(scenario, readout), table(head, lines)]
     return Section("What the parts of XPert bring", "\n\n".join(text))
 
 
 _DRUG_NOTE = """\
 The same model with the drugs as they are, minus with all drugs' structures taken away (zeroed) or
-dealt out anew among the drugs (shuffled), in training too; on the same rows. With its structure a
+dealt out anew among the drugs (shuffled), in training too; on the same rows. Where the drugs are
+known, a shuffled drug still has a structure of its own, the same in training and test: such a pair
+says what the right structure adds, not whether the drug matters. With its structure a
 drug of XPert loses its place in the graph. Cell-centred: after the mean change of the cell line,
 which needs no drug, is taken from both."""
 _ABLATION_NOTE = """\

@@ -120,10 +120,14 @@ def group_table(rows: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for place, own in joined[joined["group"] != ""].groupby([*ORDER, "group"], sort=False):
         score = bootstrap_mean(own["value"].to_numpy(), own["cell"].to_numpy())
-        low, high = (score.low, score.high) if score.n_groups > 1 else (np.nan, np.nan)
         lines.append(
             dict(zip([*ORDER, "group"], place, strict=True))
-            | {"mean": score.mean, "low": low, "high": high, "cells": score.n_groups}
+            | {
+                "mean": score.mean,
+                "low": score.low,
+                "high": score.high,
+                "cells": score.n_groups,
+            }
         )
     columns = [*ORDER, "group", "mean", "low", "high", "cells"]
     return pd.DataFrame(lines, columns=columns)
@@ -171,6 +175,7 @@ def section(results: Results) -> Section | None:
         best = results.best_other(scenario, readout)
         shown = results.at(means, scenario, readout)
         shown = shown[shown["model"].isin([results.model, best])]
+        shown = shown[shown["fold"].isin(results.shared(scenario, readout)["fold"].unique())]
         figures.append(
             Figure(
                 f"similarity{len(figures)}",
@@ -191,17 +196,27 @@ def section(results: Results) -> Section | None:
 def _lines(grouped: pd.DataFrame, trends: pd.DataFrame) -> str:
     counts = grouped.groupby("group")["cells"].max()
     shown = [group for group in GROUPS[::-1] if group in counts]
-    head = ["model", *(f"{group} ({counts[group]})" for group in shown),
+    wide = grouped.pivot_table(index="model", columns="group", values="cells", dropna=False)
+    # A model of fewer folds has fewer cell lines, and says how many.
+    alike = len(wide.fillna(0).drop_duplicates()) < 2 and trends["cells"].nunique() == 1
+    head = ["model", *(f"{group} ({counts[group]})" if alike else group for group in shown),
             "Spearman with nearest", "with mean"]  # fmt: skip
     lines = []
     for _, trend in trends.iterrows():
         own = grouped[grouped["model"] == trend["model"]].set_index("group")
-        cells = [interval(*own.loc[group, ["mean", "low", "high"]]) for group in shown]
+        cells = [
+            interval(*own.loc[group, ["mean", "low", "high"]])
+            + ("" if alike else f" ({own.loc[group, 'cells']})")
+            if group in own.index
+            else ""
+            for group in shown
+        ]
         rho = [
             f"{trend[name]:+.2f} ({p_value(trend[f'p_{name}'])})" if pd.notna(trend[name]) else ""
             for name in ("nearest", "mean")
         ]
-        lines.append([str(trend["model"]), *cells, *rho])
+        name = str(trend["model"]) + ("" if alike else f" ({trend['cells']} cell lines)")
+        lines.append([name, *cells, *rho])
     return table(head, lines)
 
 

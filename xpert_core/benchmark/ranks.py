@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.benchmark.figures import rank_chart
-from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, place_of, table
+from xpert_core.benchmark.markdown import Figure, Section, p_value, place_of, table
 from xpert_core.benchmark.results import SHOWN, Results
+from xpert_core.benchmark.tables import with_interval
 from xpert_core.evaluation.metrics import METRICS
 
 REFERENCE = "transigen"
@@ -25,13 +26,15 @@ def rank_table(folds: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``scenario``, ``readout``, ``model``, ``metric`` (identifier), ``label``, ``mean``,
-        ``rank`` (1 = best, ties share the better place; NaN where the score is not defined).
+        Columns ``scenario``, ``readout``, ``model``, ``metric`` (identifier), ``label``, ``mean``
+        (over the main model's folds), ``rank`` (1 = best, ties share the better place). Both are
+        NaN where the score is not defined, or for a model that lacks one of these folds.
     """
     found = folds[folds["metric"].isin(SHOWN)].copy()
     found["order"] = found["metric"].map(SHOWN.index)
     found = found.sort_values("order", kind="stable")
     found["label"] = found["metric"].map(lambda name: METRICS[name].label)
+    found["mean"] = found["compared"]
     columns = ["scenario", "readout", "model", "metric", "label", "mean", "rank"]
     return found[columns].reset_index(drop=True)
 
@@ -42,13 +45,13 @@ def gain_table(folds: pd.DataFrame, model: str, reference: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``scenario``, ``readout``, ``metric``, ``gain``: difference of the means in the
-        good direction of the metric, divided by the absolute value of the reference's; NaN where
-        the reference's is 0 or not defined.
+        Columns ``scenario``, ``readout``, ``metric``, ``gain``: difference of the means over
+        the main model's folds in the good direction of the metric, divided by the absolute value
+        of the reference's; NaN where that is 0 or not defined, or a fold is missing.
     """
     places = ["scenario", "readout", "metric"]
     shown = folds[folds["metric"].isin(SHOWN)]
-    wide = shown.pivot_table(index=places, columns="model", values="mean", sort=False)
+    wide = shown.pivot_table(index=places, columns="model", values="compared", sort=False)
     if not {model, reference} <= set(wide.columns):
         return pd.DataFrame(columns=[*places, "gain"])
     wide = wide.dropna(subset=[model, reference]).reset_index()
@@ -64,14 +67,19 @@ def section(results: Results) -> Section:
     names = [m.name for m in results.config.models if m.kind == REFERENCE and m.drug == "true"]
     gains = gain_table(results.folds, results.model, names[0]) if names else pd.DataFrame()
     text: list[str] = [_NOTE]
+    ranked = []
     for scenario, readout, _ in results.places():
+        left = results.left_out(scenario, readout)
         own = results.at(ranks, scenario, readout)
-        text += [place_of(scenario, readout), _lines(own), _second(results, scenario, readout)]
+        own = own[~own["model"].isin(list(left))]
+        ranked.append(own)
+        text += [place_of(scenario, readout), _lines(own), _left_out(left, results.model)]
+        text.append(_second(results, scenario, readout))
         if len(gains) and names[0] != results.model:
             text.append(_gain(results.at(gains, scenario, readout)["gain"], results.model))
     figure = Figure(
         "ranks",
-        rank_chart(ranks),
+        rank_chart(pd.concat(ranked)),
         "Rank of every model in every metric, 1 for the best. The numbers are in the tables below "
         "and in ranks.csv.",
     )
@@ -90,6 +98,13 @@ def _lines(ranks: pd.DataFrame) -> str:
     return table(["model", *map(str, wide.columns), "mean"], lines)
 
 
+def _left_out(left: dict[str, str], model: str) -> str:
+    if not left:
+        return ""
+    names = "; ".join(f"{name} (fold {folds})" for name, folds in left.items())
+    return f"Not ranked, for want of a fold of {model}: {names}."
+
+
 def _second(results: Results, scenario: str, readout: str) -> str:
     """The main model against the best of the others."""
     best = results.best_other(scenario, readout)
@@ -101,7 +116,7 @@ def _second(results: Results, scenario: str, readout: str) -> str:
     test = "with fewer than three folds there is no paired t-test"
     if pd.notna(d["p"]):
         test = f"paired t over folds {p_value(d['p'])} {d['stars']}, Holm {p_value(d['p_holm'])}"
-    apart = interval(d["difference"], d["low"], d["high"], sign=True)
+    apart = with_interval(d["difference"], d["low"], d["high"], d["unit"], d["groups"], sign=True)
     return f"{results.model} minus the best of the others, {best}: PCC {apart}; {test}."
 
 
@@ -117,6 +132,8 @@ def _gain(gains: pd.Series, model: str) -> str:
 
 
 _NOTE = """\
-Rank in the mean over folds, 1 for the best. The paired t-test over folds and its stars are the
-paper's; the folds share training rows, so it errs towards small p. Holm: corrected for the number
-of other models. A relative gain is large where the other score is near 0: read its median too."""
+Rank in the mean over the folds of the main model, 1 for the best, among the models that ran on all
+of them; other forms of XPert take places too, but are none of the others it is compared with. The
+paired t-test over folds and its stars are the paper's; the folds share training rows, so it errs
+towards small p. Holm: corrected for the number of other models, other forms of XPert not counted.
+A relative gain is large where the other score is near 0: read its median too."""

@@ -63,7 +63,7 @@ INTERVAL_COLUMNS = [
 def record_of(results: Results) -> BenchmarkRecord:
     """The record of results."""
     from xpert_core import __version__
-    from xpert_core.benchmark.report import verdict
+    from xpert_core.benchmark.report import verdict_of
     from xpert_core.benchmark.runner import split_path, write_split
     from xpert_core.learning.fold_files import stored_digest
 
@@ -75,7 +75,6 @@ def record_of(results: Results) -> BenchmarkRecord:
         splits[scenario.name] = stored_digest(path)
     document = _config_document(config)
     stated = [document, results.data.features_digest, splits, __version__]
-    text = verdict(results.intervals, results.differences, results.model, config)
     return BenchmarkRecord(
         name=config.name,
         run_sha256=hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest(),
@@ -83,7 +82,7 @@ def record_of(results: Results) -> BenchmarkRecord:
         splits=splits,
         config=document,
         version=__version__,
-        verdict=text.replace("**", ""),
+        verdict=verdict_of(results).replace("**", ""),
         scores=results.scores[SCORE_COLUMNS],
         intervals=_intervals(results),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
 from xpert_core.benchmark.results import SHOWN, Results
 from xpert_core.benchmark.runner import Finished
+from xpert_core.benchmark.tables import FEW_GROUPS, unit_words, with_interval
 from xpert_core.evaluation.metrics import METRICS
 from xpert_core.files import atomic_path, write_bytes_atomic
 from xpert_core.learning.folds import SCENARIOS
@@ -48,7 +49,7 @@ def report_of(results: Results) -> Path:
     for name, content in (pair for s in sections for pair in s.tables.items()):
         text = content.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         write_bytes_atomic(out / name, text.encode())
-    first = verdict(results.intervals, results.differences, results.model, results.config)
+    first = verdict_of(results)
     text = f"# Benchmark: {results.config.name}\n\n{first}\n\n{_NOTES}\n"
     text += "".join(f"\n## {s.title}\n\n{s.text}\n" for s in sections)
     write_bytes_atomic(out / "report.md", text.encode())
@@ -60,10 +61,24 @@ def report_of(results: Results) -> Path:
 _NOTES = """\
 PCC: Pearson correlation of predicted and measured change (x_deg) of each test row over genes.
 Tables with ± give mean and standard deviation over folds of the mean over seeds; intervals in
-brackets are 95 % bootstraps over drugs (over cell lines where these are new), which is the unit of
-the claim. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
+brackets are 95 % bootstraps over drugs (over cell lines, patients or cancers where these are new),
+which is the unit of the claim; one of them has no interval, and says nothing of others. A model
+that ran on other folds than the main one is compared with it on the shared rows alone, and not
+ranked. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
 holds other drugs, cell lines or conditions by the same rule as the test part. Settings of a recipe
 are taken as given: where they were chosen is for its author to say."""
+
+
+def verdict_of(results: Results) -> str:
+    """The verdict on results, their means over seeds included."""
+    return verdict(
+        results.intervals,
+        results.differences,
+        results.model,
+        results.config,
+        own=results.own,
+        of_means=results.of_means,
+    )
 
 
 def verdict(
@@ -71,6 +86,9 @@ def verdict(
     differences: pd.DataFrame,
     model: str,
     config: BenchmarkConfig | None = None,
+    *,
+    own: Collection[str] = (),
+    of_means: pd.DataFrame | None = None,
 ) -> str:
     """What is beaten and what is not, in one paragraph.
 
@@ -81,37 +99,74 @@ def verdict(
         The model whose differences these are.
     config : BenchmarkConfig, optional
         With it, the references are named first, and those that were not asked are named too.
+    own : collection of str
+        Other forms of the model: it is not said whether these are beaten.
+    of_means : DataFrame, optional
+        From `Results`: whether the mean over seeds beats the references is said by itself.
     """
     kinds = {m.name: m.kind for m in config.models if m.drug == "true"} if config else {}
     parts = []
     for (scenario, readout), place in intervals.groupby(["scenario", "readout"], sort=False):
-        own = place[place["model"] == model]
-        if own.empty:
+        main = place[place["model"] == model]
+        if main.empty:
             continue
-        near = differences
+        near = _here(differences, scenario, readout)
         if len(near):
-            here = (near["scenario"] == scenario) & (near["readout"] == readout)
             order = near["model"].map(lambda name: kinds.get(name) not in REFERENCES)
-            near = near[here].assign(order=order).sort_values("order", kind="stable")
-        score = own.iloc[0]
-        words = _beaten(near) or ["stands alone"]
+            near = near[~near["model"].isin(list(own))].assign(order=order)
+            near = near.sort_values("order", kind="stable")
+        score = main.iloc[0]
+        words = _beaten(near, score.get("folds", "")) or ["stands alone"]
+        if 1 < score.get("groups", FEW_GROUPS) < FEW_GROUPS:
+            words.append(f"only {unit_words(score['unit'], score['groups'])}")
         if config is not None:
             words += _not_asked({kinds.get(name, "") for name in place["model"]}, str(scenario))
         parts.append(
             f"{place_of(str(scenario), str(readout))}: {model} (PCC "
-            f"{interval(score['mean'], score['low'], score['high'])}) " + "; ".join(words)
+            f"{_score(score)}) " + "; ".join(words)
         )
+        if of_means is not None and len(of_means):
+            near = _here(of_means, scenario, readout)
+            near = near[near["model"].map(lambda name: kinds.get(name) in REFERENCES)]
+            scores = place.set_index("model")
+            for key, apart in near.groupby("mean", sort=False):
+                name = str(key)
+                words = _beaten(apart, score["folds"])
+                parts.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}")
     return ". ".join(parts) + "."
 
 
-def _beaten(near: pd.DataFrame) -> list[str]:
-    if not len(near):
-        return []
-    better = near.loc[near["low"] > 0, "model"].tolist()
-    worse = near.loc[near["high"] < 0, "model"].tolist()
-    level = near.loc[(near["low"] <= 0) & (near["high"] >= 0), "model"].tolist()
-    pairs = (("does NOT beat", worse), ("cannot be told from", level), ("beats", better))
-    return [f"{word} {', '.join(names)}" for word, names in pairs if names]
+def _here(table: pd.DataFrame, scenario: Any, readout: Any) -> pd.DataFrame:
+    if not len(table):
+        return table
+    return table[(table["scenario"] == scenario) & (table["readout"] == readout)]
+
+
+def _score(line: Any) -> str:
+    """PCC of a line of intervals, with what is too few for an interval."""
+    groups = int(line.get("groups", FEW_GROUPS))
+    return with_interval(line["mean"], line["low"], line["high"], line.get("unit", ""), groups)
+
+
+def _beaten(near: pd.DataFrame, folds: str) -> list[str]:
+    """What was beaten; models compared on other than these folds say on which."""
+    found: dict[str, list[str]] = {}
+    for _, line in near.iterrows():
+        if pd.isna(line["low"]):
+            few = unit_words(line["unit"], int(line["groups"]))
+            word = f"cannot be said ({few}) to beat or not"
+        elif line["high"] < 0:
+            word = "does NOT beat"
+        else:
+            word = "beats" if line["low"] > 0 else "cannot be told from"
+        on = line.get("folds", folds)
+        name = line["model"] if on == folds else f"{line['model']} (on fold {on} alone)"
+        found.setdefault(word, []).append(name)
+    order = sorted(found, key=lambda word: _WORDS.index(word) if word in _WORDS else len(_WORDS))
+    return [f"{word} {', '.join(found[word])}" for word in order]
+
+
+_WORDS = ("does NOT beat", "cannot be told from", "beats")
 
 
 def _not_asked(kinds: set[str], scenario: str) -> list[str]:
@@ -146,14 +201,16 @@ def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section
     figure = Figure(
         "figures",
         score_chart(results.intervals, results.rows),
-        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs or cell "
-        "lines, best model first. The numbers are in the tables, drugs.csv and cells.csv.",
+        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs (cell "
+        "lines, patients or cancers where these are new), best model first. The numbers are in "
+        "the tables, drugs.csv and cells.csv.",
     )
     found: list[Section] = []
     for scenario, readout, _ in results.places():
         title = f"{SCENARIOS[scenario].label.capitalize()} ({scenario}), {readout}"
         body = _interval_lines(results, scenario, readout, ceilings)
-        body += f"\n\n{_score_lines(results.at(results.folds, scenario, readout))}"
+        place = results.at(results.folds, scenario, readout)
+        body += f"\n\n{_score_lines(place, results.left_out(scenario, readout))}"
         found.append(Section(title, body, () if found else (figure,)))
     return found
 
@@ -163,36 +220,58 @@ def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.
     differences = results.differences
     if len(differences):
         differences = results.at(differences, scenario, readout).set_index("model")
-    unit = f"{intervals['groups'].iloc[0]} {intervals['unit'].iloc[0]}s"
+    unit = str(intervals["unit"].iloc[0])
+    left = results.left_out(scenario, readout)
+    # Models on other folds stand at the end, whatever their scores: rows are not alike.
+    order = intervals.assign(apart=intervals["model"].isin(list(left)))
+    order = order.sort_values(["apart", "mean"], ascending=[True, False], kind="stable")
+    alike = len(intervals[["groups", "rows", "folds"]].drop_duplicates()) == 1
     lines = []
-    for _, score in intervals.sort_values("mean", ascending=False, kind="stable").iterrows():
+    for _, score in order.iterrows():
         name, minus, p = score["model"], "", ""
         if name in differences.index:
             d: Any = differences.loc[name]
-            minus = interval(d["difference"], d["low"], d["high"], sign=True)
-            p = f"{p_value(d['p'])} {d['stars']} (Holm {d['p_holm']:.2g})" if d["p"] >= 0 else ""
-        lines.append([name, interval(score["mean"], score["low"], score["high"]), minus, p])
+            minus = with_interval(
+                d["difference"], d["low"], d["high"], unit, d["groups"], sign=True
+            )
+            p = f"{p_value(d['p'])} {d['stars']}" if d["p"] >= 0 else ""
+            p += f" (Holm {d['p_holm']:.2g})" if d["p_holm"] >= 0 else ""
+        lines.append([name, _score(score), minus, p])
+        if not alike:
+            lines[-1].append(
+                f"{score['folds']}: {score['rows']} rows, {unit_words(unit, score['groups'])}"
+            )
     c = results.at(ceilings, scenario, readout).iloc[0]
     if c["rows"]:
         label = f"{ceiling.LABEL}, {c['conditions']} of them"
-        lines.insert(0, [label, interval(c["mean"], c["low"], c["high"]), "", ""])
-    head = ["model", f"PCC [95 % over {unit}]", f"{results.model} minus it", "paired t over folds"]
-    return table(head, lines)
+        noise = [label, interval(c["mean"], c["low"], c["high"]), "", ""]
+        lines.insert(0, noise if alike else [*noise, f"{c['rows']} rows"])
+    few = int(intervals["groups"].min())
+    over = unit_words(unit, few) if alike else unit_words(unit, 2).removeprefix("2 ")
+    head = ["model", f"PCC [95 % over {over}]", f"{results.model} minus it", "paired t over folds"]
+    text = table(head if alike else [*head, "folds"], lines)
+    if few < FEW_GROUPS:
+        text += (
+            f"\n\nScores of {unit_words(unit, few)}: too few to say much of others; a bootstrap of "
+            f"fewer than {FEW_GROUPS} is too narrow, and one has no interval."
+        )
+    return text
 
 
-def _score_lines(place: pd.DataFrame) -> str:
+def _score_lines(place: pd.DataFrame, left: dict[str, str]) -> str:
     shown = [name for name in SHOWN if name in set(place["metric"])]
     arrows = {"up": "↑", "down": "↓"}
     head = [f"{METRICS[n].label} {arrows[METRICS[n].direction]}" for n in shown]
     lines = []
     for model, own in place.groupby("model", sort=False):
         by_metric = own.set_index("metric")
-        cells = [str(model)]
+        label = str(model)
+        cells = [f"{label} (fold {left[label]})" if label in left else label]
         for name in shown:
             mean, sd = (float(by_metric[column][name]) for column in ("mean", "sd"))
             cells.append(f"{mean:.3f}" if pd.isna(sd) else f"{mean:.3f} ± {sd:.3f}")
         rank = by_metric.loc[shown, "rank"].mean()
-        lines.append([*cells, f"{rank:.1f}"])
+        lines.append([*cells, "" if pd.isna(rank) else f"{rank:.1f}"])
     return table(["model", *head, "mean rank"], lines)
 
 

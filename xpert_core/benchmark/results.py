@@ -17,6 +17,8 @@ from xpert_core.benchmark.tables import (
     interval_table,
     row_table,
     score_table,
+    shared_folds,
+    stated,
 )
 from xpert_core.learning.fold_files import load_folds
 from xpert_core.learning.folds import Folds
@@ -50,8 +52,12 @@ class Results:
     data : TrainingData
     model : str
         The model that the others are compared with.
+    own : frozenset of str
+        Other forms of XPert (variants, means over seeds, of any model): no rivals of the main one.
     scores, folds, rows, intervals, differences : DataFrame
         From the functions of `xpert_core.benchmark.tables`; rows hold the PCC.
+    of_means : DataFrame
+        Differences of the main model's mean over seeds to the others; ``mean`` names it.
     out : Path
         Folder of the benchmark: ``splits/``.
     """
@@ -60,27 +66,38 @@ class Results:
     finished: Sequence[Finished]
     data: TrainingData
     model: str
+    own: frozenset[str]
     scores: pd.DataFrame
     folds: pd.DataFrame
     rows: pd.DataFrame
     intervals: pd.DataFrame
     differences: pd.DataFrame
+    of_means: pd.DataFrame
     out: Path
 
     @classmethod
     def collect(cls, config: BenchmarkConfig, finished: Sequence[Finished], out: Path) -> Results:
         """Read the data and make the tables."""
         scores, rows, model = score_table(finished), row_table(finished), main_model(config)
+        own = own_models(config, finished) - {model}
+        means = [name for name in rows["model"].unique() if name.startswith(f"{model}, mean of ")]
+        parts = [
+            difference_table(rows, name, own | {model}).assign(mean=name)
+            for name in means
+            if name in own
+        ]
         return cls(
             config=config,
             finished=finished,
             data=TrainingData.load(config.data),
             model=model,
+            own=own,
             scores=scores,
-            folds=fold_table(scores),
+            folds=fold_table(scores, model),
             rows=rows,
             intervals=interval_table(rows),
-            differences=difference_table(rows, model),
+            differences=difference_table(rows, model, own),
+            of_means=pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(),
             out=out,
         )
 
@@ -99,16 +116,43 @@ class Results:
         write_split(self.config, scenario, self.data, folder)
         return load_folds(split_path(self.config, scenario, folder), self.data)
 
+    def shared(self, scenario: str, readout: str) -> pd.DataFrame:
+        """Rows of a place on the folds of the main model, of the models that ran on all of them."""
+        place = self.at(self.rows, scenario, readout)
+        left, folds = self.left_out(scenario, readout), shared_folds(place, self.model)
+        return place[place["fold"].isin(folds) & ~place["model"].isin(list(left))]
+
+    def left_out(self, scenario: str, readout: str) -> dict[str, str]:
+        """Models that lack a fold of the main model, and the folds they have: not to be ranked."""
+        place = self.at(self.rows, scenario, readout)
+        folds = shared_folds(place, self.model)
+        return {
+            str(model): stated(own["fold"].unique())
+            for model, own in place.groupby("model", sort=False)
+            if not folds <= set(own["fold"])
+        }
+
     def best_other(self, scenario: str, readout: str) -> str:
-        """The model with the highest PCC beside the main one; "" where there is none."""
-        place = self.at(self.intervals, scenario, readout)
-        others = place[place["model"] != self.model]
-        return "" if others.empty else str(others["model"].iloc[int(others["mean"].argmax())])
+        """The model with the highest PCC beside XPert on the main model's folds; "" without one."""
+        place = self.shared(scenario, readout)
+        others = place[~place["model"].isin([self.model, *self.own])]
+        means = others.groupby("model", sort=False)["value"].mean()
+        return "" if means.empty else str(means.idxmax())
 
 
 def main_model(config: BenchmarkConfig) -> str:
     """The model that the others are compared with: the first XPert, else the first model."""
     return next((m.name for m in config.models if m.kind == XPERT), config.models[0].name)
+
+
+def own_models(config: BenchmarkConfig, finished: Sequence[Finished]) -> frozenset[str]:
+    """Names of all forms of XPert, and of the means over seeds of any model."""
+    asked = {m.name for m in config.models}
+    return frozenset(
+        str(f.facts["model"])
+        for f in finished
+        if f.facts["kind"] == XPERT or f.facts["model"] not in asked
+    )
 
 
 def scored_rows(rows: pd.DataFrame) -> np.ndarray:

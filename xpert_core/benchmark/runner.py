@@ -43,8 +43,8 @@ class Finished:
     Attributes
     ----------
     rows : DataFrame
-        A line a test row: ``row``, ``readout``, ``drug``, ``cell`` and every metric that has a
-        value for a row.
+        A line a test row: ``row``, ``readout``, ``drug``, ``cell``, ``patient`` and ``cancer``
+        where the data give them, and every metric that has a value for a row.
     facts : dict
         Task, ``identity``, ``values`` (metric by read-out), ``seconds``, ``epochs``,
         ``memory_mib`` and ``memory_own`` (whether it is the task's own peak).
@@ -282,6 +282,9 @@ def scored(
             "drug": np.array(data.drug_keys)[data.drug_index[rows]],
             "cell": np.array(data.cells)[data.cell_index[rows]],
         }
+        for name, labels in (("patient", data.patients), ("cancer", data.cancers)):
+            if labels:
+                table[name] = np.array(labels)[rows]
         table |= {n: s.each for n, s in scores.items() if METRICS[n].unit == "row"}
         tables.append(pd.DataFrame(table))
     return values, pd.concat(tables, ignore_index=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
+from xpert_core.benchmark.markdown import interval
 from xpert_core.benchmark.runner import Finished
+from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, bootstrap_mean
 from xpert_core.learning.folds import SCENARIOS
 from xpert_core.tokens.dataset import READOUTS
@@ -15,6 +17,10 @@ from xpert_core.tokens.dataset import READOUTS
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Of the paper: p below the first number."""
 ORDER = ("scenario", "readout", "model")
+UNITS = ("cell", "patient", "cancer")
+"""Groupings of scenarios that an interval resamples; others resample drugs."""
+FEW_GROUPS = 5
+"""Below it an interval is a rough guide: a bootstrap of so few groups is too narrow."""
 
 
 def score_table(finished: Sequence[Finished]) -> pd.DataFrame:
@@ -34,22 +40,59 @@ def score_table(finished: Sequence[Finished]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def fold_table(scores: pd.DataFrame) -> pd.DataFrame:
+def shared_folds(place: pd.DataFrame, model: str | None) -> frozenset[int]:
+    """Folds on which the models of a scenario and read-out are compared.
+
+    Those of the main model; where it has none, all that any model has.
+
+    Parameters
+    ----------
+    place : DataFrame
+        Lines with ``model`` and ``fold``, of one scenario and read-out.
+    model : str or None
+    """
+    own = place.loc[place["model"] == model, "fold"]
+    return frozenset(int(f) for f in (own if len(own) else place["fold"]).unique())
+
+
+def stated(folds: Collection[int]) -> str:
+    """Folds as tables give them: ``1, 2``."""
+    return ", ".join(str(fold) for fold in sorted(folds))
+
+
+def fold_table(scores: pd.DataFrame, model: str | None = None) -> pd.DataFrame:
     """Mean and standard deviation over folds of the mean over seeds.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `score_table`.
+    model : str, optional
+        The main model, on whose folds the others are ranked.
 
     Returns
     -------
     DataFrame
         Columns `ORDER`, ``metric``, ``mean``, ``sd`` (NaN for one fold), ``folds``, ``seeds``,
-        ``rank`` (1 = best of the models of the scenario and read-out).
+        ``compared`` (mean over `shared_folds`; NaN for a model that lacks one of them), ``rank``
+        in it (1 = best of the models of the scenario and read-out).
     """
     keys = [*ORDER, "metric"]
     seeds = scores.groupby(keys, sort=False)["seed"].nunique().rename("seeds")
     by_fold = scores.groupby([*keys, "fold"], sort=False)["value"].mean()
     over = by_fold.groupby(keys, sort=False).agg(mean="mean", sd="std", folds="count")
-    found = over.join(seeds).reset_index()
+    parts = []
+    for _, place in by_fold.reset_index().groupby(["scenario", "readout"], sort=False):
+        folds = shared_folds(place, model)
+        own = place[place["fold"].isin(folds)]
+        # Of all metrics: where one is not defined in a fold, the model still ran on it.
+        whole = own.groupby("model")["fold"].nunique().eq(len(folds))
+        own = own[own["model"].map(whole)]
+        parts.append(own.groupby(keys, sort=False)["value"].mean().rename("compared"))
+    found = over.join(seeds).join(pd.concat(parts) if parts else over["mean"].rename("compared"))
+    found = found.reset_index()
     up = found["metric"].map(lambda name: METRICS[name].direction == "up")
-    signed = np.where(up, -found["mean"], found["mean"])
+    signed = np.where(up, -found["compared"], found["compared"])
     places = [found[c] for c in ("scenario", "readout", "metric")]
     found["rank"] = pd.Series(signed).groupby(places).rank(method="min")
     return found
@@ -61,8 +104,15 @@ def row_table(finished: Sequence[Finished], metric: str = "pcc") -> pd.DataFrame
     Returns
     -------
     DataFrame
-        Columns `ORDER`, ``fold``, ``row``, ``drug``, ``cell``, ``value``.
+        Columns `ORDER`, ``fold``, ``row``, ``drug``, ``cell``, ``value``, and ``patient`` and
+        ``cancer`` where they are known.
+
+    Raises
+    ------
+    DataError
+        When a scenario of patients or cancers was stored without them.
     """
+    _check_units(finished)
     parts = [
         f.rows[["row", "readout", "drug", "cell"]].assign(
             value=f.rows[metric], **{k: f.facts[k] for k in ("scenario", "model", "fold")}
@@ -72,21 +122,58 @@ def row_table(finished: Sequence[Finished], metric: str = "pcc") -> pd.DataFrame
     table = pd.concat(parts, ignore_index=True)
     table["readout"] = table["readout"].map(dict(enumerate(READOUTS)))
     keys = [*ORDER, "fold", "row", "drug", "cell"]
-    return table.groupby(keys, sort=False)["value"].mean().reset_index()
+    found = table.groupby(keys, sort=False)["value"].mean().reset_index()
+    for name in ("patient", "cancer"):
+        known: dict[int, str] = {}
+        for f in finished:
+            if name in f.rows:
+                known |= dict(zip(f.rows["row"], f.rows[name], strict=True))
+        if known:
+            found[name] = found["row"].map(known).fillna("")
+    return found
+
+
+def _check_units(finished: Sequence[Finished]) -> None:
+    for f in finished:
+        unit = unit_of(str(f.facts["scenario"]))
+        if unit not in f.rows:
+            raise DataError(
+                f"Stored results of {f.facts['scenario']} do not name the {unit} of their rows.",
+                where=f"{f.facts['model']}, fold {f.facts['fold']}",
+                fix="Delete the folder tasks/ of the benchmark and run the same command again.",
+            )
 
 
 def unit_of(scenario: str) -> str:
-    """What an interval resamples: the cell line where cell lines are new, else the drug."""
-    return "cell" if SCENARIOS[scenario].grouping == "cell" else "drug"
+    """What an interval resamples: the cell line, patient or cancer where these are new, else the
+    drug.
+    """
+    grouping = SCENARIOS[scenario].grouping
+    return grouping if grouping in UNITS else "drug"
+
+
+def unit_words(unit: str, count: int) -> str:
+    """``one drug``, ``3 cell lines``."""
+    word = {"cell": "cell line"}.get(unit, unit)
+    return f"one {word}" if count == 1 else f"{count} {word}s"
+
+
+def with_interval(
+    mean: float, low: float, high: float, unit: str, groups: int, *, sign: bool = False
+) -> str:
+    """A mean and its interval, or how many groups are too few for one."""
+    text = interval(mean, low, high, sign=sign)
+    return f"{text} ({unit_words(unit, groups)})" if text and groups < 2 else text
 
 
 def interval_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean over rows with a 95 % bootstrap interval over drugs or cell lines.
+    """Mean over rows with a 95 % bootstrap interval over the unit of the scenario.
 
     Returns
     -------
     DataFrame
-        Columns `ORDER`, ``mean``, ``low``, ``high``, ``rows``, ``unit``, ``groups``.
+        Columns `ORDER`, ``mean``, ``low``, ``high`` (NaN with fewer than two groups), ``rows``,
+        ``unit`` (`unit_of`), ``groups`` (how many of it), ``folds`` (`stated`).
     """
     lines = []
     for place, own in rows.groupby(list(ORDER), sort=False):
@@ -101,12 +188,13 @@ def interval_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "rows": score.n_rows,
                 "unit": unit,
                 "groups": score.n_groups,
+                "folds": stated(own["fold"].unique()),
             }
         )
     return pd.DataFrame(lines)
 
 
-def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
+def difference_table(rows: pd.DataFrame, model: str, own: Collection[str] = ()) -> pd.DataFrame:
     """A model minus each other one on the same test rows.
 
     Parameters
@@ -114,13 +202,17 @@ def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
     rows : DataFrame
         From `row_table`.
     model : str
+    own : collection of str
+        Other forms of the same model: they do not count among the tests that Holm corrects for.
 
     Returns
     -------
     DataFrame
         Columns `ORDER` (the other model), ``difference``, ``low``, ``high`` (95 % bootstrap over
-        drugs or cell lines), ``p`` and ``stars`` (paired t-test over folds, as in the paper; NaN
-        below three folds), ``p_holm`` (Holm's correction over the other models of the place).
+        the unit of the scenario; NaN with fewer than two groups), ``p`` and ``stars`` (paired
+        t-test over folds, as in the paper; NaN below three folds), ``p_holm`` (Holm's correction
+        over the other models of the place), ``rows``, ``unit``, ``groups`` and ``folds`` of the
+        rows that both have.
     """
     from scipy.stats import ttest_rel
 
@@ -128,7 +220,8 @@ def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
     for (scenario, readout), place in rows.groupby(["scenario", "readout"], sort=False):
         keys = ["fold", "row"]
         wide = place.pivot_table(index=keys, columns="model", values="value", sort=False)
-        about = place.drop_duplicates(keys).set_index(keys)[[unit_of(str(scenario))]]
+        unit = unit_of(str(scenario))
+        about = place.drop_duplicates(keys).set_index(keys)[[unit]]
         if model not in wide:
             continue
         for other in wide.columns.drop(model):
@@ -151,12 +244,18 @@ def difference_table(rows: pd.DataFrame, model: str) -> pd.DataFrame:
                     "high": score.high,
                     "p": p,
                     "stars": stars(p),
+                    "rows": score.n_rows,
+                    "unit": unit,
+                    "groups": score.n_groups,
+                    "folds": stated(both.index.unique("fold")),
                 }
             )
-    columns = [*ORDER, "difference", "low", "high", "p", "stars", "p_holm"]
+    columns = [*ORDER, "difference", "low", "high", "p", "stars", "p_holm",
+               "rows", "unit", "groups", "folds"]  # fmt: skip
     found = pd.DataFrame(lines).reindex(columns=columns)
     if len(found):
-        places = found.groupby(["scenario", "readout"], sort=False)["p"]
+        counted = found["p"].mask(found["model"].isin(list(own)))
+        places = counted.groupby([found["scenario"], found["readout"]], sort=False)
         found["p_holm"] = places.transform(lambda p: holm(p.to_numpy()))
     return found
 

@@ -13,6 +13,7 @@ import yaml
 
 from xpert_core.benchmark.config import BenchmarkConfig
 from xpert_core.benchmark.genes import MEASURED, gene_table
+from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.report import write_report
 from xpert_core.benchmark.results import Results
 from xpert_core.benchmark.runner import Finished, read_task, run
@@ -51,9 +52,7 @@ def made(folder: Path) -> tuple[BenchmarkConfig, list[Finished]]:
             task = folder / "out" / "tasks" / finished.facts["identity"]
             rows = finished.rows["row"].to_numpy()[::-1]
             x_deg = data.x_deg[rows] * (finished.facts["model"] == "ridge")
-            np.savez_compressed(
-                task.with_name(f"{task.name}.predictions.npz"), rows=rows, x_deg=x_deg
-            )
+            Predictions(rows, x_deg, rows[:1], x_deg[:1]).save(Predictions.path(task))
             finished = read_task(task)
             assert finished.predictions is not None
         found.append(finished)

@@ -14,7 +14,7 @@ class Score:
     Attributes
     ----------
     mean, low, high : float
-        Mean over rows and the 95 % percentile interval.
+        Mean over rows and the 95 % percentile interval; limits are NaN with fewer than two groups.
     n_rows, n_groups : int
         Rows scored, and groups (drugs, cells or patients) resampled.
     """
@@ -26,6 +26,8 @@ class Score:
     n_groups: int
 
     def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.mean:.3f} [no interval]"
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -40,8 +42,17 @@ def bootstrap_mean(
     groups : ndarray, shape (N,)
         Label of the unit that is resampled, such as the drug.
     draws, seed : int
+
+    Returns
+    -------
+    Score
+        Without limits (NaN) where fewer than two groups have values: one group says nothing of
+        others.
     """
     labels, index = np.unique(groups, return_inverse=True)
+    if len(labels) < 2:
+        mean = float(values.mean()) if len(values) else np.nan
+        return Score(mean, np.nan, np.nan, len(values), len(labels))
     count = np.bincount(index)
     total = np.bincount(index, weights=values)
     picks = np.random.default_rng(seed).integers(len(labels), size=(draws, len(labels)))
