@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import services
 from app.components.text import plain
+from xpert_core.evaluation.metrics import limits_text
 from xpert_core.learning.card import MODEL, verdict
 
 PARTS = {"test": "test drugs", "valid": "validation drugs"}
@@ -67,7 +68,7 @@ def score_table(scores: list[dict[str, Any]]) -> pd.DataFrame:
             "Model": table["model"],
             "PCC": table["pcc"],
             "95 % interval": [
-                f"{low:.3f} to {high:.3f}"
+                limits_text(low, high)
                 for low, high in zip(table["low"], table["high"], strict=True)
             ],
             "Measurements": table["rows"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpert_core.evaluation.metrics import bootstrap_mean, pearson_rows
+from xpert_core.evaluation.metrics import bootstrap_mean, limits_text, pearson_rows
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import READOUTS, TrainingData
 
@@ -79,7 +79,7 @@ def card_text(name: str, card: dict[str, Any]) -> str:
     """The card as Markdown, the verdict first."""
     table = "\n".join(
         f"| {e['part']} | {e['readout']} | {e['model']} | {e['pcc']:.3f} | "
-        f"{e['low']:.3f} to {e['high']:.3f} | {e['rows']} | {e['drugs']} |"
+        f"{limits_text(e['low'], e['high'])} | {e['rows']} | {e['drugs']} |"
         for e in card["scores"]
     )
     return _TEMPLATE.format(

@@ -18,6 +18,7 @@ from xpert_core.evaluation.metrics import (
     noise_ceiling,
     pearson_rows,
 )
+from xpert_core.evaluation.metrics.intervals import limits_text
 from xpert_core.evaluation.metrics.registry import Metric, register
 from xpert_core.evaluation.metrics.rows import direction_rows, hits_rows, spearman_rows
 from xpert_core.evaluation.metrics.sets import discrimination_rows, mmd_genes
@@ -251,3 +252,9 @@ def test_the_interval_resamples_groups_not_rows() -> None:
     assert by_group.mean == by_row.mean == 0.5
     assert (by_group.low, by_group.high) == (0, 1)
     assert by_row.high - by_row.low < 0.25
+
+
+def test_limits_of_a_single_group_are_said_to_be_none() -> None:
+    assert limits_text(0.1937, 0.2751) == "0.194 to 0.275"
+    one = bootstrap_mean(np.array([0.2, 0.4]), np.array(["a", "a"]))
+    assert limits_text(one.low, one.high) == "not defined"

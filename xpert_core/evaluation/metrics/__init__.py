@@ -1,6 +1,11 @@
 """Scores of predicted profiles: one registry, per-row values, and intervals over drugs or cells."""
 
-from xpert_core.evaluation.metrics.intervals import Score, bootstrap_mean, bootstrap_means
+from xpert_core.evaluation.metrics.intervals import (
+    Score,
+    bootstrap_mean,
+    bootstrap_means,
+    limits_text,
+)
 from xpert_core.evaluation.metrics.registry import (
     METRICS,
     Context,
@@ -20,6 +25,7 @@ __all__ = [
     "bootstrap_mean",
     "bootstrap_means",
     "evaluate",
+    "limits_text",
     "noise_ceiling",
     "pearson_rows",
 ]

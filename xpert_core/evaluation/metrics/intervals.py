@@ -98,3 +98,8 @@ def bootstrap_means(
             means = (weight @ total[:, enough]) / (weight @ count[:, enough])
         low[enough], high[enough] = np.nanquantile(means, [0.025, 0.975], axis=0)
     return mean, low, high
+
+
+def limits_text(low: float, high: float) -> str:
+    """``"0.194 to 0.275"``; a single group has no interval."""
+    return "not defined" if np.isnan(low) or np.isnan(high) else f"{low:.3f} to {high:.3f}"
