@@ -249,13 +249,13 @@ class SearchConfig:
         """
         from xpert_core import __version__
 
-        recipe = [recipe_document(self.base, self.bench.base), self.base.settings]
+        recipe = recipe_document(self.base, self.bench.base)
         return {
             "data": data_digest,
             "splits": splits,
             "folds": {s.name: [s.readout, *s.folds] for s in self.bench.scenarios},
             "space": {key: r.document() for key, r in self.space.items()},
-            "model": {"kind": self.base.kind, **recipe},
+            "model": {"kind": self.base.kind, "settings": self.base.settings, **recipe},
             "seed": self.seed,
             "sampler": self.sampler,
             "pruner": [self.pruner, self.min_epochs],

@@ -80,7 +80,7 @@ def study_of(search: SearchConfig, out: Path) -> Study:
     hashes = {
         s.name: write_split(search.bench, s, data, out / "splits") for s in search.bench.scenarios
     }
-    return Study(out / "study.sqlite", search, search.identity(data.digest, hashes))
+    return Study(out / "study.sqlite", search, search.identity(data.features_digest, hashes))
 
 
 def attempt(number: int, curves: Curves, state: str = COMPLETE, **params: Any) -> Attempt:
@@ -403,3 +403,11 @@ def test_without_optuna_it_says_what_to_install(monkeypatch, whole, tmp_path: Pa
     with pytest.raises(DataError, match="needs Optuna") as caught:
         run(whole[0], tmp_path)
     assert "xpert[search]" in caught.value.fix
+
+
+def test_settings_of_the_benchmark_are_part_of_what_a_study_is(tmp_path: Path) -> None:
+    plain = load(tmp_path, XPERT)
+    added = {**XPERT["model"]["settings"], "residual": True, "snapshots": 5}
+    other = load(tmp_path, XPERT, model={**XPERT["model"], "settings": added})
+    assert plain.identity("d", {}) == load(tmp_path, XPERT).identity("d", {})
+    assert plain.identity("d", {})["model"] != other.identity("d", {})["model"]
