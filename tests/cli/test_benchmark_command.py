@@ -69,3 +69,17 @@ def test_a_damaged_database_is_an_error_after_the_report(tmp_path: Path, url: st
     assert "beats control" in failed.output
     assert (tmp_path / "out" / "report.md").is_file()
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_what_is_done_can_be_reported_before_all_is(tmp_path: Path, url: str) -> None:
+    nothing = run(tmp_path, "--report-only")
+    assert nothing.exit_code == 2 and "No task of this benchmark is done" in nothing.output
+    assert run(tmp_path, "--no-database").exit_code == 0
+    assert "are not done" not in (tmp_path / "out" / "report.md").read_text()
+    some = run(tmp_path, "--report-only", models=("mean-cell", "control", "ridge"))
+    assert some.exit_code == 0, some.output
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert text.split("\n\n")[1].startswith("**cold-drug"), "the verdict stays first"
+    assert "**1 of 3 tasks are not done** (fold/seed): ridge in cold-drug (1/0)." in text
+    assert len(list((tmp_path / "out" / "tasks").glob("*.json"))) == 2, "nothing was run"
+    assert not (tmp_path / "base").exists(), "an unfinished benchmark is not kept"

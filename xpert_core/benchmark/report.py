@@ -11,7 +11,7 @@ import pandas as pd
 
 from xpert_core.baselines import registry
 from xpert_core.benchmark import breakdown, ceiling, comparisons, genes, groups, ranks
-from xpert_core.benchmark.config import BenchmarkConfig
+from xpert_core.benchmark.config import BenchmarkConfig, tasks
 from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
 from xpert_core.benchmark.results import SHOWN, Results
@@ -50,10 +50,11 @@ def report_of(results: Results) -> Path:
         text = content.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         write_bytes_atomic(out / name, text.encode())
     first = verdict_of(results)
-    text = f"# Benchmark: {results.config.name}\n\n{first}\n\n{_NOTES}\n"
+    notes = "\n\n".join(filter(None, (missing_text(results), _NOTES)))
+    text = f"# Benchmark: {results.config.name}\n\n{first}\n\n{notes}\n"
     text += "".join(f"\n## {s.title}\n\n{s.text}\n" for s in sections)
     write_bytes_atomic(out / "report.md", text.encode())
-    html = page(results.config.name, first, _NOTES, sections)
+    html = page(results.config.name, first, notes, sections)
     write_bytes_atomic(out / "report.html", html.encode())
     return out / "report.md"
 
@@ -67,6 +68,22 @@ that ran on other folds than the main one is compared with it on the shared rows
 ranked. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
 holds other drugs, cell lines or conditions by the same rule as the test part. Settings of a recipe
 are taken as given: where they were chosen is for its author to say."""
+
+
+def missing_text(results: Results) -> str:
+    """What of the configuration has not been run; "" when all of it has."""
+    keys = ("scenario", "fold", "model", "seed")
+    done = {tuple(f.facts[k] for k in keys) for f in results.finished}
+    planned = tasks(results.config)
+    left: dict[tuple[str, str], list[str]] = {}
+    for t in planned:
+        if (t.scenario.name, t.fold, t.model.name, t.seed) not in done:
+            left.setdefault((t.model.name, t.scenario.name), []).append(f"{t.fold}/{t.seed}")
+    if not left:
+        return ""
+    count = sum(map(len, left.values()))
+    named = "; ".join(f"{m} in {s} ({', '.join(f)})" for (m, s), f in left.items())
+    return f"**{count} of {len(planned)} tasks are not done** (fold/seed): {named}."
 
 
 def verdict_of(results: Results) -> str:

@@ -57,7 +57,13 @@ class Finished:
     predictions: Path | None = None
 
 
-def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> list[Finished]:
+def run(
+    config: BenchmarkConfig,
+    out: Path,
+    progress: Report | None = None,
+    *,
+    stored_only: bool = False,
+) -> list[Finished]:
     """Run what is not on disk yet, and read everything.
 
     Parameters
@@ -66,11 +72,14 @@ def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> l
     out : Path
         Folder of the benchmark: ``splits/``, ``tasks/``.
     progress : callable, optional
+    stored_only : bool
+        Run nothing, and read what is there.
 
     Raises
     ------
     DataError
-        When the data or a split cannot be used, or a task failed: the others are kept.
+        When the data or a split cannot be used, a task failed (the others are kept), or nothing
+        is there to be read.
     """
     data = TrainingData.load(config.data)
     splits = {s.name: write_split(config, s, data, out / "splits") for s in config.scenarios}
@@ -82,9 +91,18 @@ def run(config: BenchmarkConfig, out: Path, progress: Report | None = None) -> l
     report = progress or (lambda *_: None)
     done = len(jobs) - len(left)
     report(done, len(jobs), "")
-    for task in _executed(config, left, out):
-        done += 1
-        report(done, len(jobs), task.label)
+    if stored_only:
+        jobs = [job for job in jobs if job[1].with_suffix(".json").is_file()]
+        if not jobs:
+            raise DataError(
+                "No task of this benchmark is done.",
+                where=str(out),
+                fix="Run it without --report-only, or name the folder of its results with --out.",
+            )
+    else:
+        for task in _executed(config, left, out):
+            done += 1
+            report(done, len(jobs), task.label)
     finished = [read_task(path) for _, path in jobs]
     return finished + averaged(config, data, finished, out)
 

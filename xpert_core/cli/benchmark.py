@@ -19,6 +19,9 @@ def benchmark(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; as in the file by default.")
     ] = None,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Report what is done so far; run nothing.")
+    ] = False,
     database: Annotated[
         bool, typer.Option("--database/--no-database", help="Keep the numbers in the database too.")
     ] = True,
@@ -47,13 +50,13 @@ def benchmark(
                 display.console.print(f"{done} of {total}: {label}", highlight=False)
             display.update(task, completed=done, total=total, description="Tasks")
 
-        finished = run(chosen, folder, progress)
+        finished = run(chosen, folder, progress, stored_only=report_only)
     results = Results.collect(chosen, finished, folder)
     report = report_of(results)
     verdict = report.read_text(encoding="utf-8").split("\n\n")[1]
     print(verdict.replace("**", ""))
     print(f"Report: {report} and {report.with_suffix('.html')}")
-    if database:
+    if database and not report_only:
         # Last: whatever happens to the database, the report is there.
         _keep(results)
 
