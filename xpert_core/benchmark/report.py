@@ -75,15 +75,19 @@ def missing_text(results: Results) -> str:
     keys = ("scenario", "fold", "model", "seed")
     done = {tuple(f.facts[k] for k in keys) for f in results.finished}
     planned = tasks(results.config)
-    left: dict[tuple[str, str], list[str]] = {}
-    for t in planned:
-        if (t.scenario.name, t.fold, t.model.name, t.seed) not in done:
-            left.setdefault((t.model.name, t.scenario.name), []).append(f"{t.fold}/{t.seed}")
+    left = [t for t in planned if (t.scenario.name, t.fold, t.model.name, t.seed) not in done]
     if not left:
         return ""
-    count = sum(map(len, left.values()))
-    named = "; ".join(f"{m} in {s} ({', '.join(f)})" for (m, s), f in left.items())
-    return f"**{count} of {len(planned)} tasks are not done** (fold/seed): {named}."
+    begun = {scenario for scenario, *_ in done}
+    named: dict[str, list[str]] = {}
+    for t in left:
+        if t.scenario.name in begun:
+            place = f"{t.model.name} in {t.scenario.name}"
+            named.setdefault(place, []).append(f"{t.fold}/{t.seed}")
+        else:
+            named.setdefault(f"all of {t.scenario.name}", [])
+    words = "; ".join(f"{place} ({', '.join(f)})" if f else place for place, f in named.items())
+    return f"**{len(left)} of {len(planned)} tasks are not done** (fold/seed): {words}."
 
 
 def verdict_of(results: Results) -> str:
@@ -215,12 +219,13 @@ def _sections(results: Results) -> list[Section]:
 
 
 def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section]:
+    whole, rows = (_on_all_folds(results, part) for part in (results.intervals, results.rows))
     figure = Figure(
         "figures",
-        score_chart(results.intervals, results.rows),
+        score_chart(whole, rows),
         "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs (cell "
-        "lines, patients or cancers where these are new), best model first. The numbers are in "
-        "the tables, drugs.csv and cells.csv.",
+        "lines, patients or cancers where these are new), best model first; models that ran on "
+        "all folds. The numbers are in the tables, drugs.csv and cells.csv.",
     )
     found: list[Section] = []
     for scenario, readout, _ in results.places():
@@ -230,6 +235,17 @@ def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section
         body += f"\n\n{_score_lines(place, results.left_out(scenario, readout))}"
         found.append(Section(title, body, () if found else (figure,)))
     return found
+
+
+def _on_all_folds(results: Results, part: pd.DataFrame) -> pd.DataFrame:
+    """The lines of models that can be ranked."""
+    lacking = {
+        (scenario, readout, model)
+        for scenario, readout, _ in results.places()
+        for model in results.left_out(scenario, readout)
+    }
+    keys = zip(part["scenario"], part["readout"], part["model"], strict=True)
+    return part[[key not in lacking for key in keys]]
 
 
 def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.DataFrame) -> str:
