@@ -14,8 +14,8 @@ from xpert_core.baselines.molecules import Molecules, NeuralFingerprint, molecul
 from xpert_core.baselines.network import (
     CONDITION_DIM,
     GeneNetwork,
+    GeneNetworkBaseline,
     Network,
-    NetworkBaseline,
     Rows,
     gene_vectors,
     one_hot_cells,
@@ -77,22 +77,8 @@ class _CIGER(GeneNetwork):
         "rows, makes changes of them; an unseen cell line has no bit.",
     )
 )
-class CIGER(NetworkBaseline):
-    """Widths and batches of 64 as published; list-wise loss.
-
-    Parameters
-    ----------
-    seed, max_epochs, patience : int
-        See `NetworkBaseline`.
-    gene_share : float
-        Share of the genes a training step sees; 1 as published.
-    """
-
-    def __init__(
-        self, seed: int = 0, max_epochs: int = 60, patience: int = 8, gene_share: float = 1.0
-    ) -> None:
-        super().__init__(seed, max_epochs, patience)
-        self.gene_share = gene_share
+class CIGER(GeneNetworkBaseline):
+    """Widths and batches of 64 as published; list-wise loss."""
 
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
         """Graphs of all drugs are read once."""

@@ -22,8 +22,8 @@ from xpert_core.baselines.molecules import (
 from xpert_core.baselines.network import (
     CONDITION_DIM,
     GeneNetwork,
+    GeneNetworkBaseline,
     Network,
-    NetworkBaseline,
     Rows,
     gene_vectors,
     one_hot_cells,
@@ -111,22 +111,8 @@ class _DeepCE(GeneNetwork):
         "time and read-out one-hot beside the dose; an unseen cell line has no bit.",
     )
 )
-class DeepCE(NetworkBaseline):
-    """Widths as published; mean squared error.
-
-    Parameters
-    ----------
-    seed, max_epochs, patience : int
-        See `NetworkBaseline`.
-    gene_share : float
-        Share of the genes a training step sees; 1 as published.
-    """
-
-    def __init__(
-        self, seed: int = 0, max_epochs: int = 60, patience: int = 8, gene_share: float = 1.0
-    ) -> None:
-        super().__init__(seed, max_epochs, patience)
-        self.gene_share = gene_share
+class DeepCE(GeneNetworkBaseline):
+    """Widths as published; mean squared error."""
 
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
         """Graphs of all drugs are read once."""

@@ -195,6 +195,24 @@ class NetworkBaseline(ABC):
         )
 
 
+class GeneNetworkBaseline(NetworkBaseline):
+    """A `GeneNetwork` as a baseline.
+
+    Parameters
+    ----------
+    seed, max_epochs, patience : int
+        See `NetworkBaseline`.
+    gene_share : float
+        Share of the genes a training step sees; 1 as published.
+    """
+
+    def __init__(
+        self, seed: int = 0, max_epochs: int = 60, patience: int = 8, gene_share: float = 1.0
+    ) -> None:
+        super().__init__(seed, max_epochs, patience)
+        self.gene_share = gene_share
+
+
 def table(values: np.ndarray) -> Tensor:
     """Features of all drugs as float32, shape (D, F)."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
