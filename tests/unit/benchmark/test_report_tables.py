@@ -21,6 +21,7 @@ from xpert_core.benchmark.comparisons import (
     settings_of,
 )
 from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
+from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.genes import kept_predictions, most_variable, subset_of
 from xpert_core.benchmark.groups import (
     group_table,
@@ -492,3 +493,23 @@ def test_a_difference_of_one_drug_has_no_interval(rows: pd.DataFrame) -> None:
     line = difference_table(one, "good").iloc[0]
     assert np.isnan([line["low"], line["high"]]).all() and line["groups"] == 1
     assert line["unit"] == "drug" and line["folds"] == "1, 2, 3" and line["rows"] == 24
+
+
+def test_a_chart_carries_a_benchmark_of_many_drugs() -> None:
+    place = {"scenario": "cold-drug", "readout": "level 3"}
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "model": np.repeat(["a", "b"], 9000),
+            "drug": np.tile(np.arange(9000).astype(str), 2),
+            "value": rng.normal(size=18000),
+        }
+    ).assign(**place)
+    intervals = pd.DataFrame(
+        [{**place, "model": m, "mean": 0.1, "low": 0.0, "high": 0.2} for m in "ab"]
+    )
+    chart = score_chart(intervals, rows).to_dict()
+    boxes = [v for v in chart["datasets"].values() if "q25" in v[0]]
+    assert len(boxes) == 1 and [b["model"] for b in boxes[0]] == ["a", "b"]
+    own = rows[rows["model"] == "a"]["value"]
+    assert boxes[0][0]["q95"] == pytest.approx(own.quantile(0.95))
