@@ -117,7 +117,14 @@ class TrainConfig:
                 where=f"{where}: {error}",
                 fix="Compare with training/configs/l1000.yaml.",
             ) from error
-        return cls(**{**values, **numbers, "loss": loss})
+        found = cls(**{**values, **numbers, "loss": loss})
+        if not 0 < found.gene_share <= 1:
+            raise DataError(
+                f"The share of genes a step sees cannot be {found.gene_share:g}.",
+                where=f"{where}: gene_share",
+                fix="Give a number above 0, at most 1.",
+            )
+        return found
 
     @classmethod
     def load(cls, path: Path) -> TrainConfig:

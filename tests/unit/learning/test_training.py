@@ -11,7 +11,7 @@ import yaml
 
 from xpert_core.errors import DataError
 from xpert_core.learning.config import TrainConfig
-from xpert_core.learning.loop import predict_rows, training_terms
+from xpert_core.learning.loop import draw_genes, predict_rows, training_terms
 from xpert_core.learning.splits import held_out_keys, split_by_drug
 from xpert_core.learning.trainer import build, train
 from xpert_core.model.checkpoint import load_checkpoint
@@ -207,3 +207,49 @@ def test_missing_and_broken_yaml(tmp_path: Path) -> None:
         TrainConfig.load(tmp_path / "empty.yaml")
     with pytest.raises(DataError, match="no training state"):
         train(write(tmp_path), tmp_path / "none", resume=True)
+
+
+def test_a_step_draws_its_share_of_the_genes_anew() -> None:
+    config = TrainConfig.from_dict({**TINY, "gene_share": 0.25})
+    generator = torch.Generator().manual_seed(0)
+    first, second = (draw_genes(978, config, generator) for _ in range(2))
+    assert first is not None and second is not None
+    assert len(first) == len(set(first.tolist())) == round(0.25 * 978)
+    assert set(first.tolist()) != set(second.tolist())
+    assert draw_genes(978, TrainConfig.from_dict(TINY), generator) is None
+    for share in (0, -0.5, 1.5):
+        with pytest.raises(DataError, match="share of genes"):
+            TrainConfig.from_dict({**TINY, "gene_share": share})
+
+
+def test_training_on_a_part_of_the_genes_resumes_to_the_same_and_predicts_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lightning")
+    from xpert_core.learning import module
+
+    seen: list[int] = []
+
+    def watched(*arguments: object) -> dict[str, torch.Tensor]:
+        genes = arguments[-1]
+        seen.append(978 if genes is None else len(genes))
+        return training_terms(*arguments)
+
+    monkeypatch.setattr(module, "training_terms", watched)
+    config = write(tmp_path, gene_share=0.25, full_epochs=1)
+    whole = train(config, tmp_path / "whole")
+    steps = len(seen) // 3
+    assert seen == [round(0.25 * 978)] * 2 * steps + [978] * steps, "the last epoch sees all"
+
+    def stop(done: int, most: int, scores: dict[str, float]) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(config, tmp_path / "cut", progress=stop)
+    resumed = train(config, tmp_path / "cut", resume=True)
+    a, b = (load_checkpoint(r.folder).model.state_dict() for r in (whole, resumed))
+    for name, value in a.items():
+        torch.testing.assert_close(b[name], value, atol=1e-6, rtol=0, msg=name)
+    loaded = load_checkpoint(whole.folder).model
+    assert loaded.config.n_genes == 978
