@@ -77,7 +77,9 @@ def _say(done: int, most: int, scores: dict[str, float]) -> None:
     print(f"  epoch {done} of {most}: {scores['score']:.3f}", flush=True)
 
 
-def keep(data: TrainingData, path: Path, rows: np.ndarray, predicted: dict[str, np.ndarray]) -> None:
+def keep(
+    data: TrainingData, path: Path, rows: np.ndarray, predicted: dict[str, np.ndarray]
+) -> None:
     """Write the scores of every tested row by model."""
     tables = [row_scores(data, rows, x).assign(model=name) for name, x in predicted.items()]
     with atomic_path(path) as temporary:

@@ -84,7 +84,7 @@ def make_plan(data: TrainingData, *, n_repeats: int = 5, seed: int = 0, valid: f
     if not len(tested):
         raise DataError(
             "No cell-drug pair has enough doses and times for few-shot learning.",
-            where=f"{int(conditions.max())} condition(s) at most, {FEWEST_CONDITIONS} needed",
+            where=f"{int(conditions.max() if len(conditions) else 0)} condition(s) at most, {FEWEST_CONDITIONS} needed",
             fix="Give data with dose or time series.",
         )
     held_out = np.isin(pair, tested)
