@@ -82,9 +82,10 @@ def make_plan(data: TrainingData, *, n_repeats: int = 5, seed: int = 0, valid: f
     conditions = pd.Series(labels.condition[level3]).groupby(pair[level3]).nunique()
     tested = conditions.index[conditions >= FEWEST_CONDITIONS].to_numpy(dtype=str)
     if not len(tested):
+        most = int(conditions.max()) if len(conditions) else 0
         raise DataError(
             "No cell-drug pair has enough doses and times for few-shot learning.",
-            where=f"{int(conditions.max() if len(conditions) else 0)} condition(s) at most, {FEWEST_CONDITIONS} needed",
+            where=f"{most} condition(s) at most, {FEWEST_CONDITIONS} needed",
             fix="Give data with dose or time series.",
         )
     held_out = np.isin(pair, tested)
