@@ -37,6 +37,6 @@ def function_of(kind: str) -> str:
         raise JobError(
             "This version does not know jobs of this kind.",
             where=f"{kind!r}; known: {', '.join(KINDS)}",
-            fix="Install the version that the job was made with.",
+            fix="Choose one of these, or install the version that the job was made with.",
         )
     return KINDS[kind]

@@ -182,18 +182,18 @@ class Worker:
                 time.sleep(PATIENCE_S)
 
 
-def serve(
-    store: Store, *, once: bool = False, keep_on: Callable[[], bool] = lambda: True
-) -> Worker:
-    """Run a worker in this process until a signal (SIGTERM, SIGHUP, Ctrl-C) stops it."""
+def serve(store: Store, *, once: bool = False, keep_on: Callable[[], bool] = lambda: True) -> int:
+    """Run a worker in this process until a signal (SIGTERM, SIGHUP, Ctrl-C) stops it.
+
+    Returns the number of jobs taken; parameters as of `Worker` and `Worker.run`.
+    """
     worker = Worker(store, keep_on)
     handled = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP"):
         handled.append(signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: worker.stop()) for number in handled}
     try:
-        worker.run(once=once)
+        return worker.run(once=once)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return worker
