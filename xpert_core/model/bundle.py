@@ -155,6 +155,8 @@ def opened_bundle(
 
 
 def _unpack(source: Path | IO[bytes], folder: Path, name: str) -> Manifest:
+    if isinstance(source, Path) and not source.is_file():
+        _refuse("There is no such file.", str(source), "Check the path.")
     refuse_pickle(source, name)
     if not zipfile.is_zipfile(source):
         _refuse(
