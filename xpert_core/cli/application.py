@@ -16,6 +16,7 @@ from xpert_core.cli import (
     doctor,
     drugs,
     graph,
+    model,
     predict,
     search,
     train,
@@ -77,5 +78,6 @@ application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
+application.add_typer(model.commands, name="model")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

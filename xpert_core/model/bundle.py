@@ -7,6 +7,7 @@ the size of the file.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -51,6 +52,11 @@ _NO_PICKLE = (
 _COPY_AGAIN = "Ask for the file again, or export it again where the model is."
 #: Of every member, so that one model gives one file, byte by byte.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
+
+
+def bundle_name(model: str) -> str:
+    """File name for a model, of letters that every file system takes."""
+    return (re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[:60] or "model") + SUFFIX
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ outside the file (audit, sections 2 and 8, D-16 and D-20).
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ from xpert_core.model.published import load_published
 #: The published files hold 5.6 million parameters, three times with their optimizer: 67 MB.
 MAX_BYTES = 2 << 30
 UNKNOWN = "unknown"
+#: What a damaged file makes torch raise.
+_UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+#: A function or class that a file asks for, in torch's message.
+_PROGRAM = re.compile(r"GLOBAL (\S+)")
 DOSE, TIME = "drug_emb.pert_dose_emb.weight", "drug_emb.pert_time_emb.weight"
 
 
@@ -131,16 +136,18 @@ def _read(file: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             "There is no such file.", where=str(file), fix="Check the path."
         ) from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "The file holds more than weights, and nothing else of it is ever opened.",
-            where=f"{file.name}: {str(error).splitlines()[0][:160]}",
-            fix="Give the file as the published training script saved it.",
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*_UNREADABLE, pickle.UnpicklingError) as error:
+        # Not torch's own words: they advise to load it without the protection.
+        program = _PROGRAM.search(str(error))
+        if program:
+            raise CheckpointError(
+                "The file holds more than weights, and nothing else of it is ever opened.",
+                where=f"{file.name}: {program[1]}",
+                fix="Save its state dict alone, where you trust the file.",
+            ) from error
         raise CheckpointError(
             "The file cannot be read as saved weights.",
-            where=f"{file.name}: {str(error).splitlines()[0][:160] if str(error) else 'damaged'}",
+            where=file.name,
             fix="Give the .pth file that the published training script saved, unchanged.",
         ) from error
     if not isinstance(saved, Mapping):
