@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from model_data import tiny_checkpoint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from store_data import (
@@ -21,6 +22,8 @@ from store_data import (
     melanoma_profiles,
 )
 
+from xpert_core.model.bundle import export_bundle
+from xpert_core.model.checkpoint import load_checkpoint
 from xpert_core.store import Store
 from xpert_core.store.engine import make_engine, resolve_url
 from xpert_core.store.models import ModelRow
@@ -37,6 +40,27 @@ for i in range(5):
     run = store.save_prediction(melanoma_prediction(), shared, title=f"{sys.argv[2]} {i}")
     store.load_prediction(run)
 print(shared)
+"""
+
+IMPORT = """
+import sys
+from pathlib import Path
+from xpert_core.store import Store
+import xpert_core.model.bundle
+sys.stdin.readline()  # all start at the same moment
+store = Store(sys.argv[1])
+print(store.registry.import_(Path(sys.argv[2]), sys.argv[3]))
+"""
+
+KEEP_IMPORTING = """
+import sys
+from pathlib import Path
+from xpert_core.store import Store
+store = Store(sys.argv[1])
+store.registry.import_(Path(sys.argv[2]))
+print("imported", flush=True)
+while True:
+    store.registry.delete(store.registry.import_(Path(sys.argv[2])))
 """
 
 SAVE = """
@@ -150,4 +174,57 @@ def test_a_kill_between_file_and_row_leaves_an_orphan_that_is_swept(url: str) ->
     assert store.sweep_orphans(grace_s=0) == 1
     assert not new[0].exists()
     assert_same_prediction(store.load_prediction(kept), melanoma_prediction())
+    store.close()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    tiny_checkpoint(tmp_path / "tiny")
+    export_bundle(tmp_path / "tiny", tmp_path / "tiny.xpert")
+    return tmp_path / "tiny.xpert"
+
+
+def test_processes_that_import_one_file_together_keep_it_once(url: str, bundle: Path) -> None:
+    children = [child(IMPORT, url, str(bundle), "a") for _ in range(2)]
+    for process in children:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = []
+    for process in children:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        outputs.append(output.strip())
+    store = Store(url)
+    assert outputs[0] == outputs[1]
+    assert [p.name for p in store.registry.folder.iterdir()] == outputs[:1]
+    assert load_checkpoint(store.registry.get(outputs[0]).folder).meta.name == "tiny"
+    assert len(store.models()) == 1
+    store.close()
+
+
+def test_threads_that_take_the_same_name_get_names_of_their_own(url: str, tmp_path: Path) -> None:
+    store = Store(url)
+    for seed in range(4):
+        tiny_checkpoint(tmp_path / f"made{seed}", name="same", seed=seed)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: store.registry.register(tmp_path / f"made{seed}"), range(4)))
+    names = {model.name for model in store.registry.list() if model.owner}
+    assert names == {"same", "same (2)", "same (3)", "same (4)"}
+    store.close()
+
+
+def test_an_import_killed_at_any_moment_leaves_no_half_model(url: str, bundle: Path) -> None:
+    store = Store(url)
+    process = child(KEEP_IMPORTING, url, str(bundle))
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "imported", process.communicate()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for model in store.registry.list():
+        assert load_checkpoint(model.folder).digest == model.digest
+    store.sweep_orphans(grace_s=0)
+    named = {model.id for model in store.registry.list() if model.owner}
+    assert {p.name for p in store.registry.folder.iterdir()} == named
     store.close()

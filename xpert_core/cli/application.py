@@ -17,6 +17,7 @@ from xpert_core.cli import (
     drugs,
     graph,
     jobs,
+    model,
     predict,
     search,
     train,
@@ -81,5 +82,6 @@ application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
+application.add_typer(model.commands, name="model")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

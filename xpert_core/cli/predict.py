@@ -35,7 +35,8 @@ def predict(
         list[str] | None, typer.Option(help="Only this sample of the file; may be repeated.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Model name or folder; the shipped model by default.")
+        str | None,
+        typer.Option(help="Name, id or folder of a model; your default without it."),
     ] = None,
     scale: Annotated[
         str | None, typer.Option(help="Scale of the values, where the detection is wrong.")
@@ -53,10 +54,11 @@ def predict(
     """
     _check_target(out, force=force)
 
+    from xpert_core.cli.model import chosen_folder
     from xpert_core.cohorts import read_cohort, to_profiles
     from xpert_core.prediction import Predictor
 
-    predictor = Predictor.load(model)
+    predictor = Predictor.load(chosen_folder(model))
     profiles = to_profiles(read_cohort(cohort, scale=scale), predictor.panel)
     prediction = _predict_with_progress(predictor, profiles, drug, dose, time, sample)
     prediction.save(out)

@@ -34,6 +34,7 @@ class JobContext:
     Attributes
     ----------
     store : Store
+        As the owner of the job sees it.
     owner : str
         Whose job it is; results are stored for this owner.
     job_id : str
@@ -44,7 +45,7 @@ class JobContext:
     """
 
     def __init__(self, store: Store, claim: Claim, lost: Callable[[], None]) -> None:
-        self.store = store
+        self.store = store.for_owner(claim.job.owner)
         self.owner = claim.job.owner
         self.job_id = claim.job.id
         self.attempt = claim.job.attempts

@@ -113,7 +113,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         are not finite.
     """
     folder = Path(folder)
-    document = _read_config(folder)
+    document = read_config(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise CheckpointError(
@@ -188,7 +188,14 @@ def _check_consistent(document: dict[str, Any], config: ModelConfig, folder: Pat
         )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration file of a checkpoint of this schema, not yet compared with its weights.
+
+    Raises
+    ------
+    CheckpointError
+        It is missing, cannot be read, is of another schema, or has other entries.
+    """
     path = folder / CONFIG
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ from xpert_core.graph.embed import GraphEmbedder, Placement
 from xpert_core.graph.records import drug_key
 from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
 from xpert_core.model.xpert import CellStates, TreatmentStates
-from xpert_core.prediction.models import model_folder
+from xpert_core.prediction.models import model_folder, obstacle
 from xpert_core.prediction.records import X_DEG_UNIT, X_PERT_UNIT, Prediction
 from xpert_core.tokens.batch import Batch, Treatments, collate_drugs
 from xpert_core.tokens.dataset import LOG2_READOUT
@@ -94,6 +94,12 @@ class Predictor:
         self.name = meta.name
         self.digest = checkpoint.digest
         self.card = meta.card
+        if reason := obstacle(meta.bins, meta.featurizer):
+            raise CheckpointError(
+                f"The model '{meta.name}' cannot predict for a cohort: {reason}.",
+                where="the model's card says what else is not known",
+                fix="Choose another model.",
+            )
         self.panel: GenePanel = load_panel(meta.panel["name"])
         featurizer = create(meta.featurizer["name"], **(featurizer_options or {}))
         _check_same("gene panel", self.panel.digest, meta.panel["digest"], meta.name)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from xpert_core.errors import StoreError
 from xpert_core.files import atomic_path
 from xpert_core.store import arrays as files
-from xpert_core.store.engine import arrays_folder, make_engine, reading, resolve_url
+from xpert_core.store.engine import (
+    arrays_folder,
+    make_engine,
+    models_folder,
+    reading,
+    resolve_url,
+)
 from xpert_core.store.failures import explained
-from xpert_core.store.models import HasArrayFile
+from xpert_core.store.models import HasArrayFile, RegisteredModelRow
 
 
-def back_up(engine: Engine, folder: Path, target: Path) -> Path:
-    """Copy the database of `engine` to `target` and its arrays to the folder beside it.
+def back_up(engine: Engine, folder: Path, models: Path, target: Path) -> Path:
+    """Copy the database of `engine` to `target`, its arrays and models to the folders beside it.
 
-    Array files never change once written, so those that a snapshot of the database names make a
-    consistent copy without stopping anybody's work. `target` appears last, when all is there.
+    Array files and models never change once written, so those that a snapshot of the database
+    names make a consistent copy without stopping anybody's work. `target` appears last, when all is
+    there.
 
     Raises
     ------
@@ -27,8 +36,9 @@ def back_up(engine: Engine, folder: Path, target: Path) -> Path:
         `target` exists already, the disk is full, or a file of numbers is missing or damaged.
         Nothing is left at `target`.
     """
-    copied = arrays_folder(resolve_url(f"sqlite:///{target}"))
-    for path in (target, copied):
+    address = resolve_url(f"sqlite:///{target}")
+    copied, copied_models = arrays_folder(address), models_folder(address)
+    for path in (target, copied, copied_models):
         if path.exists():
             raise StoreError(
                 "The backup would overwrite something.",
@@ -42,8 +52,11 @@ def back_up(engine: Engine, folder: Path, target: Path) -> Path:
                 copied.mkdir(mode=0o700)
                 for array_id, sha256 in _named_arrays(temporary):
                     _copy(folder, copied, array_id, sha256)
+                for model_id in _named_models(temporary):
+                    shutil.copytree(models / model_id, copied_models / model_id)
         except BaseException:
             shutil.rmtree(copied, ignore_errors=True)
+            shutil.rmtree(copied_models, ignore_errors=True)
             raise
     return target
 
@@ -56,19 +69,28 @@ def _snapshot(engine: Engine, target: Path) -> None:
         connection.close()
 
 
-def _named_arrays(database: Path) -> list[tuple[str, str]]:
+@contextmanager
+def _opened(database: Path) -> Iterator[Connection]:
     engine = make_engine(resolve_url(f"sqlite:///{database}"), migrating=True)
     try:
         with reading(engine).connect() as connection:
-            return [
-                (array_id, sha256)
-                for holder in HasArrayFile.__subclasses__()
-                for array_id, sha256 in connection.execute(
-                    select(holder.array_id, holder.array_sha256)
-                )
-            ]
+            yield connection
     finally:
         engine.dispose()
+
+
+def _named_arrays(database: Path) -> list[tuple[str, str]]:
+    with _opened(database) as connection:
+        return [
+            (array_id, sha256)
+            for holder in HasArrayFile.__subclasses__()
+            for array_id, sha256 in connection.execute(select(holder.array_id, holder.array_sha256))
+        ]
+
+
+def _named_models(database: Path) -> list[str]:
+    with _opened(database) as connection:
+        return list(connection.scalars(select(RegisteredModelRow.id)))
 
 
 def _copy(folder: Path, copied: Path, array_id: str, sha256: str) -> None:

@@ -12,6 +12,7 @@ from xpert_core.benchmark.record import INTERVAL_COLUMNS, SCORE_COLUMNS, Benchma
 from xpert_core.store.arrays import new_id
 from xpert_core.store.frames import decode, encode
 from xpert_core.store.models import BenchmarkIntervalRow, BenchmarkRow, BenchmarkScoreRow, utc_now
+from xpert_core.store.owners import visible
 
 
 def put(session: Session, record: BenchmarkRecord, owner: str) -> str:
@@ -119,4 +120,4 @@ def listing(owner: str | None) -> Select[Any]:
         *counts,
         BenchmarkRow.verdict,
     ).order_by(BenchmarkRow.updated_at.desc(), BenchmarkRow.id)
-    return query if owner is None else query.where(BenchmarkRow.owner == owner)
+    return query.where(visible(BenchmarkRow, owner))

@@ -90,12 +90,22 @@ def jobs_folder(url: URL) -> Path:
     return _folder(url, "jobs")
 
 
+def models_folder(url: URL) -> Path:
+    """Folder of the users' checkpoints, beside that of the arrays (``xpert.db-models``)."""
+    return _folder(url, "models")
+
+
 def _folder(url: URL, what: str) -> Path:
     if is_sqlite(url):
         file = database_file(url)
         return file.with_name(f"{file.name}-{what}")
     name = f"{url.host or 'local'}-{url.port or 5432}-{url.database or url.username or 'default'}"
     return (data_dir() / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}-{what}").absolute()
+
+
+def exists(url: URL) -> bool:
+    """Whether there may be a database at this address: for SQLite, whether its file is there."""
+    return not is_sqlite(url) or database_file(url).is_file()
 
 
 def _strict_json(value: Any) -> str:

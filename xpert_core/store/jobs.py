@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, type_coerce, update
 from sqlalchemy.orm import Session
 
-from xpert_core.errors import JobError, StoreError
+from xpert_core.errors import JobError
+from xpert_core.store import owners
 from xpert_core.store.arrays import checked_id, new_id
 from xpert_core.store.database import Database
 from xpert_core.store.engine import is_sqlite
@@ -39,18 +40,21 @@ from xpert_core.store.presence import is_dead
 class JobQueue:
     """Jobs in the database.
 
-    Methods that take `owner` treat another owner's job like one that does not exist; None sees all.
+    Another owner's job is like one that does not exist; owner None sees all. Methods take another
+    owner where the queue has none.
 
     Parameters
     ----------
     database : Database
+    owner : str or None
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
         self._database = database
+        self._owner = owner
 
     def submit(
-        self, kind: str, params: Mapping[str, Any], *, title: str = "", owner: str = LOCAL_OWNER
+        self, kind: str, params: Mapping[str, Any], *, title: str = "", owner: str | None = None
     ) -> str:
         """Put a job at the end of the queue and return its id.
 
@@ -61,7 +65,13 @@ class JobQueue:
         StoreError
             A parameter cannot be kept, or the database cannot be written.
         """
-        row = {"id": new_id(), "owner": owner, "kind": kind, "title": title, "status": SUBMITTED}
+        row = {
+            "id": new_id(),
+            "owner": owner or self._owner or LOCAL_OWNER,
+            "kind": kind,
+            "title": title,
+            "status": SUBMITTED,
+        }
         row["params"] = encode(dict(params), "parameters of the job")
         with self._database.writing("The job could not be submitted") as session:
             session.execute(insert(JobRow), [row])
@@ -76,15 +86,14 @@ class JobQueue:
             There is none, or it is another owner's.
         """
         with self._database.reading("The job could not be read") as session:
-            return job_of(_found(session, job_id, owner))
+            return job_of(self._found(session, job_id, owner))
 
     def find(
         self, owner: str | None = None, *, kinds: Sequence[str] = (), limit: int = 500
     ) -> list[Job]:
         """Jobs, the last submitted first; of some `kinds` only, where these are given."""
-        query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
-        if owner is not None:
-            query = query.where(JobRow.owner == owner)
+        query = select(JobRow).where(owners.visible(JobRow, owner or self._owner))
+        query = query.order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
         if kinds:
             query = query.where(JobRow.kind.in_(kinds))
         with self._database.reading("The jobs could not be listed") as session:
@@ -104,7 +113,7 @@ class JobQueue:
         if kind is not None:
             query = query.where(JobEventRow.kind == kind)
         with self._database.reading("The log of the job could not be read") as session:
-            _found(session, job_id, owner)
+            self._found(session, job_id, owner)
             rows = session.scalars(query.order_by(JobEventRow.id.desc()).limit(limit)).all()
         return [
             JobEvent(row.id, row.attempt, row.created_at, row.kind, decode(row.payload))
@@ -129,7 +138,7 @@ class JobQueue:
         A job that has ended stays as it is.
         """
         with self._database.writing("The job could not be cancelled") as session:
-            row = _found(session, job_id, owner)
+            row = self._found(session, job_id, owner)
             now, folder = clock(session), self._database.jobs_folder
             worked_on = row.status == RUNNING and not is_dead(
                 folder, row.worker, row.heartbeat_at, now
@@ -151,7 +160,7 @@ class JobQueue:
             The job is waiting, running or done.
         """
         with self._database.writing("The job could not be submitted again") as session:
-            row = _found(session, job_id, owner)
+            row = self._found(session, job_id, owner)
             if row.status not in (FAILED, CANCELLED):
                 raise JobError(
                     f"This job is {row.status}: only a failed or cancelled job is tried again.",
@@ -175,7 +184,7 @@ class JobQueue:
             A worker is at it.
         """
         with self._database.writing("The job could not be deleted") as session:
-            row = _found(session, job_id, owner)
+            row = self._found(session, job_id, owner)
             if row.status == RUNNING:
                 raise JobError(
                     "This job is running.", where=row.title or job_id, fix="Cancel it first."
@@ -186,6 +195,9 @@ class JobQueue:
         with explained("The job is gone, but its folder could not be deleted", str(folder)):
             if folder.exists():
                 shutil.rmtree(folder)
+
+    def _found(self, session: Session, job_id: str, owner: str | None) -> JobRow:
+        return owners.readable(session, JobRow, job_id, owner or self._owner)
 
     @property
     def root(self) -> Path:
@@ -242,14 +254,3 @@ def job_of(row: JobRow) -> Job:
         heartbeat_at=row.heartbeat_at,
         finished_at=row.finished_at,
     )
-
-
-def _found(session: Session, job_id: str, owner: str | None) -> JobRow:
-    row = session.get(JobRow, checked_id(job_id, "job"))
-    if row is None or (owner is not None and row.owner != owner):
-        raise StoreError(
-            "There is no job with this id; it may have been deleted.",
-            where=job_id,
-            fix="Open it from the list of jobs.",
-        )
-    return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 
 from xpert_core.store.models import (
     CohortRow,
@@ -12,9 +12,11 @@ from xpert_core.store.models import (
     ModelRow,
     PredictionRow,
     ProfilesRow,
+    RegisteredModelRow,
     RunRow,
     SampleRow,
 )
+from xpert_core.store.owners import visible
 
 
 def cohorts(owner: str | None) -> Select[Any]:
@@ -24,12 +26,18 @@ def cohorts(owner: str | None) -> Select[Any]:
         .where(SampleRow.cohort_id == CohortRow.id)
         .scalar_subquery()
     )
-    n_runs = select(func.count()).where(RunRow.cohort_id == CohortRow.id).scalar_subquery()
+    n_runs = (
+        select(func.count())
+        .where(RunRow.cohort_id == CohortRow.id)
+        .where(visible(RunRow, owner))
+        .scalar_subquery()
+    )
     query = (
         select(
             CohortRow.id,
             CohortRow.name,
             CohortRow.owner,
+            CohortRow.shared,
             CohortRow.created_at,
             ProfilesRow.n_profiles,
             n_patients.label("n_patients"),
@@ -43,14 +51,20 @@ def cohorts(owner: str | None) -> Select[Any]:
         .join(ProfilesRow)
         .order_by(CohortRow.created_at.desc(), CohortRow.id)
     )
-    return query if owner is None else query.where(CohortRow.owner == owner)
+    return query.where(visible(CohortRow, owner))
 
 
-def models() -> Select[Any]:
-    """Registered models; columns as `Store.models` documents."""
-    return select(
+def models(owner: str | None) -> Select[Any]:
+    """Models that this owner has or sees results of; columns as `Store.models` documents."""
+    query = select(
         ModelRow.id, ModelRow.name, ModelRow.digest, ModelRow.card, ModelRow.created_at
     ).order_by(ModelRow.created_at.desc(), ModelRow.id)
+    if owner is None:
+        return query
+    known = [
+        select(kind.model_id).where(visible(kind, owner)) for kind in (RegisteredModelRow, RunRow)
+    ]
+    return query.where(or_(*(ModelRow.id.in_(ids) for ids in known)))
 
 
 def runs(owner: str | None, cohort_id: str | None) -> Select[Any]:
@@ -78,6 +92,7 @@ def runs(owner: str | None, cohort_id: str | None) -> Select[Any]:
             RunRow.id,
             RunRow.title,
             RunRow.owner,
+            RunRow.shared,
             RunRow.status,
             RunRow.created_at,
             RunRow.cohort_id,
@@ -93,6 +108,5 @@ def runs(owner: str | None, cohort_id: str | None) -> Select[Any]:
         .outerjoin(ModelRow, RunRow.model_id == ModelRow.id)
         .order_by(RunRow.created_at.desc(), RunRow.id)
     )
-    if owner is not None:
-        query = query.where(RunRow.owner == owner)
+    query = query.where(visible(RunRow, owner))
     return query if cohort_id is None else query.where(RunRow.cohort_id == cohort_id)

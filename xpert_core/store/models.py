@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -83,7 +84,13 @@ class HasArrayFile:
     array_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
-class CohortRow(Base):
+class Shareable:
+    """Column of a row that belongs to one owner, beside its ``owner``: whether all may read it."""
+
+    shared: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class CohortRow(Shareable, Base):
     """A cohort as uploaded. `content_sha256` covers input hash, scale, panel, samples and values:
     the same upload by the same owner is kept once."""
 
@@ -147,7 +154,34 @@ class ModelRow(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
-class RunRow(HasArrayFile, Base):
+class RegisteredModelRow(Shareable, Base):
+    """A user's model. Its checkpoint lies in the folder of models under this row's id; `ModelRow`
+    holds its hash and card, and stays for the predictions made with it when this row goes."""
+
+    __tablename__ = "registered_models"
+    __table_args__ = (UniqueConstraint("owner", "model_id"), UniqueConstraint("owner", "name"))
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(default=LOCAL_OWNER, server_default=LOCAL_OWNER)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
+    name: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16))
+    parents: Mapped[list[Any]]
+    n_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class DefaultModelRow(Base):
+    """The model an owner predicts with unless told otherwise: an id of the registry, or the name
+    of a shipped model. No foreign key: what is gone or hidden falls back to the shipped default."""
+
+    __tablename__ = "default_models"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+
+
+class RunRow(Shareable, HasArrayFile, Base):
     """One call of the predictor; the file holds x_deg, x_pert and the gene table."""
 
     __tablename__ = "runs"
@@ -264,7 +298,7 @@ class BenchmarkIntervalRow(Base):
     unit: Mapped[str | None]
 
 
-class PairedCohortRow(HasArrayFile, Base):
+class PairedCohortRow(HasArrayFile, Shareable, Base):
     """Profiles before and after treatment; the file holds both, the pair table and the gene report.
 
     `content_sha256` covers everything but the name: the same upload by the same owner is kept once.

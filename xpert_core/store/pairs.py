@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from xpert_core.cohorts.paired import PairedProfiles
-from xpert_core.errors import StoreError
 from xpert_core.store import arrays as files
+from xpert_core.store import owners
 from xpert_core.store.database import Database
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import PackedFrame, unpack_frame
@@ -25,18 +25,20 @@ from xpert_core.store.rows import Row, genes_document, genes_from, json_frame
 class PairStore:
     """Paired cohorts in the database.
 
-    Methods that take `owner` treat another owner's entry like one that does not exist; None sees
-    all.
+    An owner sees own entries and what others share (`xpert_core.store.owners`); None sees all.
+    Methods take another owner where the store has none.
 
     Parameters
     ----------
     database : Database
+    owner : str or None
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
         self._database = database
+        self._owner = owner
 
-    def save(self, pairs: PairedProfiles, owner: str = LOCAL_OWNER) -> str:
+    def save(self, pairs: PairedProfiles, owner: str | None = None) -> str:
         """Keep a paired cohort and return its id.
 
         The same upload on the same scale is kept once for each owner: its first id is returned.
@@ -47,7 +49,7 @@ class PairStore:
             It cannot be kept; nothing is stored.
         """
         row, arrays, document = _packed(pairs)
-        row["owner"] = owner
+        row["owner"] = owner or self._owner or LOCAL_OWNER
         database, failure = self._database, "The paired cohort could not be saved"
         with database.reading(failure) as session:
             known = _same(session, row)
@@ -80,15 +82,16 @@ class PairStore:
         Returns
         -------
         DataFrame
-            Index ``id``; columns ``name``, ``owner``, ``created_at`` (UTC), ``n_pairs``,
-            ``n_patients``, ``unit``, ``panel_name``, ``n_genes``, ``n_genes_found``,
-            ``input_sha256``.
+            Index ``id``; columns ``name``, ``owner``, ``shared``, ``created_at`` (UTC),
+            ``n_pairs``, ``n_patients``, ``unit``, ``panel_name``, ``n_genes``, ``n_genes_found``,
+            ``input_sha256``. With an owner: own and shared.
         """
         row = PairedCohortRow
         query = select(
             row.id,
             row.name,
             row.owner,
+            row.shared,
             row.created_at,
             row.n_pairs,
             row.n_patients,
@@ -98,7 +101,7 @@ class PairStore:
             row.n_genes_found,
             row.input_sha256,
         ).order_by(row.created_at.desc(), row.id)
-        return self._database.listed(query if owner is None else query.where(row.owner == owner))
+        return self._database.listed(query.where(owners.visible(row, owner or self._owner)))
 
     def load(self, pairs_id: str, owner: str | None = None) -> PairedProfiles:
         """Return a stored paired cohort, equal to the one saved.
@@ -109,7 +112,7 @@ class PairStore:
             There is none, or its file is missing or damaged.
         """
         with self._database.reading("The paired cohort could not be opened") as session:
-            row = _found(session, pairs_id, owner)
+            row = owners.readable(session, PairedCohortRow, pairs_id, owner or self._owner)
         folder = self._database.arrays_folder
         arrays, document = files.read_arrays(folder, row.array_id, row.array_sha256)
         panel, genes = genes_from(document, arrays["column_of_gene"])
@@ -129,9 +132,16 @@ class PairStore:
     def delete(self, pairs_id: str, owner: str | None = None) -> None:
         """Delete a paired cohort, row and file; what was trained on it stays."""
         with self._database.writing("The paired cohort could not be deleted") as session:
-            array_id = _found(session, pairs_id, owner).array_id
+            found = owners.changeable(session, PairedCohortRow, pairs_id, owner or self._owner)
+            array_id = found.array_id
             session.execute(delete(PairedCohortRow).where(PairedCohortRow.id == pairs_id))
         self._database.erase([array_id])
+
+    def share(self, pairs_id: str, shared: bool, owner: str | None = None) -> None:
+        """Let everybody on this database see a paired cohort and its values, or nobody else."""
+        with self._database.writing("The sharing could not be changed") as session:
+            found = owners.changeable(session, PairedCohortRow, pairs_id, owner or self._owner)
+            found.shared = shared
 
 
 def _packed(pairs: PairedProfiles) -> tuple[Row, dict[str, np.ndarray], Row]:
@@ -171,14 +181,3 @@ def _same(session: Session, row: Row) -> PairedCohortRow | None:
         .where(PairedCohortRow.owner == row["owner"])
         .where(PairedCohortRow.content_sha256 == row["content_sha256"])
     )
-
-
-def _found(session: Session, pairs_id: str, owner: str | None) -> PairedCohortRow:
-    row = session.get(PairedCohortRow, files.checked_id(pairs_id, "paired cohort"))
-    if row is None or (owner is not None and row.owner != owner):
-        raise StoreError(
-            "There is no paired cohort with this id; it may have been deleted.",
-            where=pairs_id,
-            fix="Open it from the list of paired cohorts.",
-        )
-    return row

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy import ColumnElement, Select, delete, insert, select
@@ -16,7 +17,7 @@ from xpert_core.cohorts.records import Profiles
 from xpert_core.errors import StoreError
 from xpert_core.prediction.records import Prediction
 from xpert_core.store import arrays as files
-from xpert_core.store import backups, benchmarks, engine, listings, rows
+from xpert_core.store import backups, benchmarks, engine, listings, owners, rows
 from xpert_core.store.claims import Claims
 from xpert_core.store.database import Database
 from xpert_core.store.failures import explained
@@ -36,6 +37,9 @@ from xpert_core.store.models import (
 )
 from xpert_core.store.pairs import PairStore
 
+if TYPE_CHECKING:
+    from xpert_core.store.registry import Registry
+
 
 class Store:
     """Results database with its folder of arrays; may be shared between threads and processes.
@@ -43,6 +47,9 @@ class Store:
     Every operation has its own short transaction, and no database object leaves the store.
     Opening it creates the database or upgrades it to the schema of this version. `jobs` holds the
     queue of background jobs, `claims` what a worker does with it, `pairs` the paired cohorts.
+
+    It lists, opens and deletes everybody's entries, and saves for `LOCAL_OWNER`; `for_owner` gives
+    the store as one user sees it.
 
     Parameters
     ----------
@@ -65,9 +72,39 @@ class Store:
         self._reading, self._writing = database.reading, database.writing
         self._new_file, self._erase = database.new_file, database.erase
         self._listed = database.listed
-        self.jobs = JobQueue(database)
         self.claims = Claims(database)
-        self.pairs = PairStore(database)
+        self._owner: str | None = None
+
+    def for_owner(self, owner: str) -> Store:
+        """The same store as `owner` sees it: own entries and what others share.
+
+        Own entries alone can be changed and deleted; new ones belong to `owner`.
+        """
+        seen = copy.copy(self)
+        seen._owner = owner
+        return seen
+
+    @property
+    def owner(self) -> str:
+        """Owner of what is saved."""
+        return self._owner or LOCAL_OWNER
+
+    @property
+    def jobs(self) -> JobQueue:
+        """The queue of background jobs, with the same owner."""
+        return JobQueue(self._database, self._owner)
+
+    @property
+    def pairs(self) -> PairStore:
+        """The paired cohorts, with the same owner."""
+        return PairStore(self._database, self._owner)
+
+    @property
+    def registry(self) -> Registry:
+        """The models of this store, with the same owner."""
+        from xpert_core.store.registry import Registry
+
+        return Registry(self._database, self._owner)
 
     @property
     def address(self) -> str:
@@ -90,13 +127,13 @@ class Store:
 
     # --- cohorts ------------------------------------------------------------------------------
 
-    def save_cohort(self, profiles: Profiles, owner: str = LOCAL_OWNER) -> str:
+    def save_cohort(self, profiles: Profiles, owner: str | None = None) -> str:
         """Keep a cohort's base profiles and return their id.
 
         The same upload on the same scale is kept once for each owner: its first id is returned.
         """
         sample_format, samples = rows.sample_rows(profiles)
-        cohort = {"owner": owner, **rows.cohort_row(profiles, sample_format, samples)}
+        cohort = {"owner": owner or self.owner, **rows.cohort_row(profiles, sample_format, samples)}
         failure = "The cohort could not be saved"
         with self._reading(failure) as session:
             known = self._same_cohort(session, cohort)
@@ -142,17 +179,17 @@ class Store:
         Returns
         -------
         DataFrame
-            Index ``id``; columns ``name``, ``owner``, ``created_at`` (UTC), ``n_profiles``,
-            ``n_patients``, ``panel``, ``n_genes``, ``n_genes_found``, ``scale``, ``n_runs``,
-            ``input_sha256``.
+            Index ``id``; columns ``name``, ``owner``, ``shared``, ``created_at`` (UTC),
+            ``n_profiles``, ``n_patients``, ``panel``, ``n_genes``, ``n_genes_found``, ``scale``,
+            ``n_runs``, ``input_sha256``. With an owner: own and shared cohorts.
         """
-        return self._listed(listings.cohorts(owner))
+        return self._listed(listings.cohorts(owner or self._owner))
 
     def load_cohort(self, cohort_id: str) -> Profiles:
         """Return a stored cohort, equal to the one saved."""
         failure = "The cohort could not be opened"
         with self._reading(failure) as session:
-            cohort = _found(session, CohortRow, cohort_id)
+            cohort = owners.readable(session, CohortRow, cohort_id, self._owner)
             entry = session.scalars(
                 select(ProfilesRow).where(ProfilesRow.cohort_id == cohort_id)
             ).one()
@@ -168,13 +205,17 @@ class Store:
     def delete_cohort(self, cohort_id: str) -> None:
         """Delete a cohort, its samples, and all predictions made for it, rows and files."""
         with self._writing("The cohort could not be deleted") as session:
-            _found(session, CohortRow, cohort_id)
+            owners.changeable(session, CohortRow, cohort_id, self._owner)
             array_ids = [
                 *session.scalars(_array_ids(ProfilesRow, ProfilesRow.cohort_id == cohort_id)),
                 *session.scalars(_array_ids(RunRow, RunRow.cohort_id == cohort_id)),
             ]
             session.execute(delete(CohortRow).where(CohortRow.id == cohort_id))
         self._erase(array_ids)
+
+    def share_cohort(self, cohort_id: str, shared: bool) -> None:
+        """Let everybody on this database see a cohort, its samples and values, or nobody else."""
+        self._share(CohortRow, cohort_id, shared=shared)
 
     # --- models -------------------------------------------------------------------------------
 
@@ -201,8 +242,14 @@ class Store:
             return known.id
 
     def models(self) -> pd.DataFrame:
-        """List the models: index ``id``; ``name``, ``digest``, ``card``, ``created_at`` (UTC)."""
-        listed = self._listed(listings.models())
+        """List the models that made predictions or are registered, by the hash of their checkpoint.
+
+        Returns
+        -------
+        DataFrame
+            Index ``id``; columns ``name``, ``digest``, ``card``, ``created_at`` (UTC).
+        """
+        listed = self._listed(listings.models(self._owner))
         listed["card"] = listed["card"].map(decode)
         return listed
 
@@ -213,7 +260,7 @@ class Store:
         prediction: Prediction,
         cohort_id: str | None,
         title: str = "",
-        owner: str = LOCAL_OWNER,
+        owner: str | None = None,
         run_id: str | None = None,
     ) -> str:
         """Keep a prediction and return its run id; `cohort_id` is that of the stored cohort.
@@ -224,12 +271,8 @@ class Store:
             return run_id
         row_format, drugs, predicted = rows.prediction_rows(prediction)
         run = rows.run_row(prediction, row_format)
-        run |= {
-            "id": run_id or files.new_id(),
-            "owner": owner,
-            "title": title,
-            "cohort_id": cohort_id,
-        }
+        run |= {"id": run_id or files.new_id(), "owner": owner or self.owner, "title": title}
+        run["cohort_id"] = cohort_id
         run["model_id"] = self._model_of(prediction.provenance)
         with (
             self._new_file(*rows.prediction_file(prediction)) as file,
@@ -238,7 +281,7 @@ class Store:
             if session.get(RunRow, run["id"]) is not None:  # another attempt was faster
                 return str(run["id"])
             if cohort_id is not None:
-                _found(session, CohortRow, cohort_id)
+                owners.readable(session, CohortRow, cohort_id, self._owner)
             session.execute(insert(RunRow), [{**run, **file}])
             if drugs:
                 self._put_rows(session, run["id"], drugs, predicted)
@@ -279,17 +322,17 @@ class Store:
         Returns
         -------
         DataFrame
-            Index ``id``; columns ``title``, ``owner``, ``status``, ``created_at`` (UTC),
-            ``cohort_id``, ``cohort``, ``model``, ``drugs`` (names, joined by commas), ``n_rows``,
-            ``n_patients``, ``n_genes``, and the range of conditions: ``dose_um_min``,
-            ``dose_um_max`` (uM), ``time_h_min``, ``time_h_max`` (h).
+            Index ``id``; columns ``title``, ``owner``, ``shared``, ``status``, ``created_at``
+            (UTC), ``cohort_id``, ``cohort``, ``model``, ``drugs`` (names, joined by commas),
+            ``n_rows``, ``n_patients``, ``n_genes``, and the range of conditions: ``dose_um_min``,
+            ``dose_um_max`` (uM), ``time_h_min``, ``time_h_max`` (h). With an owner: own and shared.
         """
-        return self._listed(listings.runs(owner, cohort_id))
+        return self._listed(listings.runs(owner or self._owner, cohort_id))
 
     def load_prediction(self, run_id: str) -> Prediction:
         """Return a stored prediction, equal to the one saved."""
         with self._reading("The prediction could not be opened") as session:
-            run = _found(session, RunRow, run_id)
+            run = owners.readable(session, RunRow, run_id, self._owner)
             table = PredictionRow.__table__
             predicted = session.execute(
                 select(*table.columns, DrugRow.drug, DrugRow.smiles, DrugRow.inchikey)
@@ -304,22 +347,26 @@ class Store:
     def delete_run(self, run_id: str) -> None:
         """Delete a prediction, rows and file."""
         with self._writing("The prediction could not be deleted") as session:
-            array_id = _found(session, RunRow, run_id).array_id
+            array_id = owners.changeable(session, RunRow, run_id, self._owner).array_id
             session.execute(delete(RunRow).where(RunRow.id == run_id))
         self._erase([array_id])
 
+    def share_run(self, run_id: str, shared: bool) -> None:
+        """Let everybody on this database see a prediction, or nobody else."""
+        self._share(RunRow, run_id, shared=shared)
+
     # --- benchmarks ---------------------------------------------------------------------------
 
-    def save_benchmark(self, record: BenchmarkRecord, owner: str = LOCAL_OWNER) -> str:
+    def save_benchmark(self, record: BenchmarkRecord, owner: str | None = None) -> str:
         """Keep the numbers of a benchmark, all or none, and return its id.
 
         The same run of the same owner is replaced and keeps its id.
         """
         with explained("The benchmark could not be saved", self.location):
             try:
-                return self._put_benchmark(record, owner)
+                return self._put_benchmark(record, owner or self.owner)
             except IntegrityError:  # another process saved the same run at this moment
-                return self._put_benchmark(record, owner)
+                return self._put_benchmark(record, owner or self.owner)
 
     def _put_benchmark(self, record: BenchmarkRecord, owner: str) -> str:
         with self._database.write_session.begin() as session:
@@ -334,26 +381,27 @@ class Store:
             Index ``id``; columns ``name``, ``owner``, ``created_at``, ``updated_at`` (UTC),
             ``version``, ``data_sha256``, ``n_scenarios``, ``n_models``, ``verdict``.
         """
-        listed = self._listed(benchmarks.listing(owner))
+        listed = self._listed(benchmarks.listing(owner or self._owner))
         listed["updated_at"] = pd.to_datetime(listed["updated_at"], utc=True)
         return listed
 
     def load_benchmark(self, benchmark_id: str) -> BenchmarkRecord:
         """Return a stored benchmark, equal to the one saved."""
         with self._reading("The benchmark could not be opened") as session:
-            return benchmarks.read(session, _found(session, BenchmarkRow, benchmark_id))
+            found = owners.readable(session, BenchmarkRow, benchmark_id, self._owner)
+            return benchmarks.read(session, found)
 
     def delete_benchmark(self, benchmark_id: str) -> None:
         """Delete a benchmark with its numbers."""
         with self._writing("The benchmark could not be deleted") as session:
-            _found(session, BenchmarkRow, benchmark_id)
+            owners.changeable(session, BenchmarkRow, benchmark_id, self._owner)
             session.execute(delete(BenchmarkRow).where(BenchmarkRow.id == benchmark_id))
         self._erase([])
 
     # --- upkeep -------------------------------------------------------------------------------
 
     def sweep_orphans(self, grace_s: float = 3600.0) -> int:
-        """Delete array files that no row names, left by a killed process; returns how many.
+        """Delete files and models that no row names, left by a killed process; returns how many.
 
         Files changed within `grace_s` seconds stay: their row may be about to be written.
         """
@@ -369,10 +417,10 @@ class Store:
             orphans = [path for array_id, path in old if array_id not in known]
             for path in orphans:
                 path.unlink(missing_ok=True)
-        return len(orphans)
+        return len(orphans) + self.registry.sweep(grace_s)
 
     def backup(self, path: str | Path) -> Path:
-        """Copy the database and its arrays to a new place while it may be in use.
+        """Copy the database, its arrays and models to a new place while it may be in use.
 
         Returns the path of the copy: a complete store, to be opened by its address.
         """
@@ -382,24 +430,12 @@ class Store:
                 where=self.location,
                 fix=f"Use pg_dump, and copy the folder {self._folder}.",
             )
-        return backups.back_up(self._database.engine, self._folder, Path(path).absolute())
+        folders = self._folder, self.registry.folder
+        return backups.back_up(self._database.engine, *folders, Path(path).absolute())
 
-
-_Row = TypeVar("_Row", CohortRow, RunRow, BenchmarkRow)
-_NAMES = {CohortRow: "cohort", RunRow: "prediction", BenchmarkRow: "benchmark"}
-
-
-def _found(session: Session, kind: type[_Row], key: str) -> _Row:
-    """The row with this id; an id that is malformed or unknown is an error."""
-    name = _NAMES[kind]
-    row = session.get(kind, files.checked_id(key, name))
-    if row is None:
-        raise StoreError(
-            f"There is no stored {name} with this id; it may have been deleted.",
-            where=key,
-            fix="Open it from the list of stored results.",
-        )
-    return row
+    def _share(self, kind: type[CohortRow] | type[RunRow], key: str, *, shared: bool) -> None:
+        with self._writing("The sharing could not be changed") as session:
+            owners.changeable(session, kind, key, self._owner).shared = shared
 
 
 def _array_ids(holder: type[HasArrayFile], *which: ColumnElement[bool]) -> Select[Any]:

@@ -155,7 +155,7 @@ def test_the_next_version_can_add_to_the_schema_and_keeps_what_is_stored(
         return child.stdout
 
     run_next("-m", "xpert_core.store.migrations", "Add a remark")
-    number = len(list(ScriptDirectory.from_config(migrate.config()).walk_revisions())) + 1
+    number = int(migrate.head()) + 1
     assert (package / f"store/migrations/versions/r{number:04d}_add_a_remark.py").is_file()
     script = (
         "import sys; from store_data import *; from xpert_core.store import Store\n"

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from alembic import command
-from alembic.script import ScriptDirectory
 
 from xpert_core.store import migrate
 from xpert_core.store.engine import make_engine, resolve_url
@@ -18,8 +17,7 @@ from xpert_core.store.engine import make_engine, resolve_url
 
 def main(message: str) -> None:
     """Write the migration `message` into the package."""
-    scripts = ScriptDirectory.from_config(migrate.config())
-    number = f"{len(list(scripts.walk_revisions())) + 1:04d}"
+    number = f"{int(migrate.head()) + 1:04d}"
     with tempfile.TemporaryDirectory() as folder:
         engine = make_engine(resolve_url(f"sqlite:///{Path(folder) / 'new.db'}"), migrating=True)
         with engine.begin() as connection:
