@@ -126,7 +126,7 @@ def _at(hours: list[float | None], row: int) -> float:
     return found
 
 
-def _hours(text: object) -> float | None:
+def _hours(text: str | None) -> float | None:
     """Time of a sample, also zero and before the first dose; None where it cannot be read."""
     word = "" if text is None or pd.isna(text) else str(text).strip()
     sign = -1.0 if word[:1] in ("-", "\u2212") else 1.0
