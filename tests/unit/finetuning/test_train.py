@@ -1,4 +1,4 @@
-"""Training on patients: the rate decays, a run can be interrupted, and what fails leaves no harm."""
+"""Training on patients: the rate decays, a run can be interrupted, a failure leaves no harm."""
 
 from __future__ import annotations
 
