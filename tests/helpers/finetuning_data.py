@@ -9,6 +9,7 @@ from pair_data import small_panel
 
 from xpert_core.drugs.featurizers import create
 from xpert_core.finetuning.config import FinetuneConfig
+from xpert_core.genes.records import GenePanel
 from xpert_core.model.checkpoint import Checkpoint, ModelMeta, load_checkpoint, save_checkpoint
 from xpert_core.model.config import ModelConfig
 from xpert_core.model.xpert import XPert
@@ -19,9 +20,9 @@ CLASSES = ("A375", "HT29", "MCF7")
 QUICK = FinetuneConfig(max_epochs=3, patience=3, gene_share=1.0, threads=1, accelerator="cpu")
 
 
-def make_base(folder: Path, **changes: object) -> Checkpoint:
+def make_base(folder: Path, *, panel: GenePanel | None = None, **changes: object) -> Checkpoint:
     """An untrained checkpoint without a graph, whose features are Morgan bits."""
-    featurizer, panel = create("morgan"), small_panel()
+    featurizer, panel = create("morgan"), panel or small_panel()
     sizes = {
         "n_genes": len(panel), "d_model": 16, "n_heads": 2, "d_ff": 32, "d_head": 8,
         "base_layers": "SA", "pert_layers": "CA", "feature_dim": featurizer.dim, "graph_dim": 0,

@@ -27,21 +27,29 @@ def small_panel() -> GenePanel:
 
 
 @cache
-def _profiles() -> pd.DataFrame:
+def _profiles(genes: tuple[str, ...]) -> pd.DataFrame:
     file = assets_dir() / "examples" / "user_upload_pretreatment_melanoma_nivolumab.csv"
-    return pd.read_csv(file, usecols=list(small_panel().symbols))[list(small_panel().symbols)]
+    known = set(pd.read_csv(file, nrows=0).columns)
+    columns = [gene for gene in genes if gene in known]
+    return pd.read_csv(file, usecols=columns)[columns]
 
 
-def paired_frame(n_patients: int = 10, *, seed: int = 0, drugs: tuple[str, ...] = ("nivolumab",)):
+def paired_frame(
+    n_patients: int = 10,
+    *,
+    seed: int = 0,
+    drugs: tuple[str, ...] = ("nivolumab",),
+    panel: GenePanel | None = None,
+) -> pd.DataFrame:
     """Two rows a patient. The profile after treatment is the real one before it plus a change
     that most patients share and that differs between the drugs, so there is something to learn.
     """
     rng = np.random.default_rng(seed)
-    before = _profiles().iloc[:n_patients]
-    shared = rng.normal(size=(len(drugs), N_GENES))
+    before = _profiles((panel or small_panel()).symbols).iloc[:n_patients]
+    shared = rng.normal(size=(len(drugs), before.shape[1]))
     rows = []
     for i, (_, profile) in enumerate(before.iterrows()):
-        own = shared[i % len(drugs)] + rng.normal(scale=0.5, size=N_GENES)
+        own = shared[i % len(drugs)] + rng.normal(scale=0.5, size=before.shape[1])
         common = {
             "patient_id": f"P{i + 1}",
             "drug": drugs[i % len(drugs)],
@@ -50,7 +58,7 @@ def paired_frame(n_patients: int = 10, *, seed: int = 0, drugs: tuple[str, ...] 
         }
         rows.append({**common, "timepoint": "pre", "time": "0 h", **profile})
         rows.append({**common, "timepoint": "post", "time": "24 h", **(profile + own)})
-    return pd.DataFrame(rows, columns=[*METADATA, *small_panel().symbols])
+    return pd.DataFrame(rows, columns=[*METADATA, *before.columns])
 
 
 def cohort_of(frame: pd.DataFrame, name: str = "cohort.csv", **options: object) -> Cohort:

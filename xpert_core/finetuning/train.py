@@ -135,6 +135,11 @@ def _run(setup: Setup, folder: Path, hooks: Hooks, label: str) -> Progress:
         if not (folder / STATE).is_file():
             _save_start(setup, folder)
         return fit(setup, folder, resume=True, progress=report, before_batch=hooks.check)
+    except SystemExit as stop:
+        # Lightning catches Ctrl-C and ends the process itself.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     except (OSError, SafetensorError) as error:
         raise DataError(
             "The state of the fine-tuning could not be saved; the last one that was saved is "
