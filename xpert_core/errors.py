@@ -71,6 +71,10 @@ class PredictionCancelled(XPertError):
     """A prediction that the user stopped."""
 
 
+class FinetuningCancelled(PredictionCancelled):
+    """A fine-tuning that the user stopped."""
+
+
 class StoreError(XPertError):
     """The results database or its files cannot be read or written."""
 

@@ -15,6 +15,7 @@ from xpert_core.cli import (
     data,
     doctor,
     drugs,
+    finetune,
     graph,
     jobs,
     model,
@@ -73,6 +74,7 @@ application = typer.Typer(
 )
 application.command("predict")(predict.predict)
 application.command("train")(train.train)
+application.command("finetune")(finetune.finetune)
 application.command("benchmark")(benchmark.benchmark)
 application.command("search")(search.search)
 application.command("app")(app.app)

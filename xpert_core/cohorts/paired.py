@@ -27,8 +27,9 @@ class PairedProfiles:
     x_before, x_after : ndarray of float32, shape (n, len(panel))
         Values on the scale of `unit`; NaN = not measured.
     unit : str
-        ``"log2"``: expression levels. ``"z-score"``: only the difference means anything, so the
-        cohort gives x_deg targets and no x_pert.
+        ``"log2"``: expression levels. ``"z-score"`` and ``"log-ratio"`` (log2 ratio to a reference
+        sample): only the difference means anything, so the cohort gives x_deg targets and no
+        x_pert; the difference of log2 ratios to one reference is a log2 change.
     panel : GenePanel
     genes : GeneReport
     scale_transform : str

@@ -134,7 +134,7 @@ def _assess(cohort: Cohort, panel: GenePanel) -> _Assessment:
         )
     if cohort.scale.used not in TRANSFORMS:
         refusals.append(_Refusal(_SCALE_REASONS[cohort.scale.used], _SCALE_HELP))
-    x_ctl, measured = _on_panel(cohort, genes, rows)
+    x_ctl, measured = on_panel(cohort, genes, rows)
     few = _too_few_genes(genes, measured, len(rows))
     if few:
         refusals.append(few)
@@ -156,7 +156,7 @@ def _assess(cohort: Cohort, panel: GenePanel) -> _Assessment:
     return _Assessment(genes, rows, x_ctl, tuple(refusals), tuple(warnings))
 
 
-def _on_panel(cohort: Cohort, genes: GeneReport, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def on_panel(cohort: Cohort, genes: GeneReport, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Profiles (log2 where the scale allows it) and which panel genes have any value."""
     x_ctl = np.full((len(rows), genes.panel_size), np.nan, dtype=np.float32)
     found = np.flatnonzero(genes.column_of_gene >= 0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpert_core.evaluation.metrics import pearson_rows
+from xpert_core.evaluation.metrics import pearson_measured
 from xpert_core.learning.config import TrainConfig
 from xpert_core.model.losses import xpert_loss
 from xpert_core.model.xpert import XPert
@@ -80,7 +80,10 @@ def training_terms(
         targets = targets.of_genes(genes)
     output = model(batch, genes=genes)
     readout = batch.treatments.readout[batch.treatment_index]
-    terms = xpert_loss(output, targets, model.get_buffer("x_deg_scale")[readout], config.loss)
+    known = ~torch.isnan(targets.x_deg)
+    measured = None if bool(known.all()) else known
+    unit = model.get_buffer("x_deg_scale")[readout]
+    terms = xpert_loss(output, targets, unit, config.loss, measured)
     if not torch.isfinite(terms["total"]):
         raise FloatingPointError("the loss is not a number")
     return terms
@@ -107,7 +110,7 @@ def predict_rows(
 
 def validation_scores(data: TrainingData, rows: np.ndarray, x_deg: np.ndarray) -> dict[str, float]:
     """Mean x_deg PCC per read-out and their mean, the number that training is stopped on."""
-    pcc = pearson_rows(x_deg, data.x_deg[rows])
+    pcc = pearson_measured(data.x_deg[rows], x_deg)
     log2 = data.readout[rows] == LOG2_READOUT
     scores = {
         name: float(pcc[chosen].mean())

@@ -116,12 +116,19 @@ class XPertModule(pl.LightningModule):
         except FloatingPointError as error:
             raise DataError(
                 "Training diverged: the loss is not a number.",
-                where=f"epoch {self.epoch + 1}, batch {index + 1}",
+                where=f"epoch {self.epoch + 1}, batch {index + 1}{self._patients(index)}",
                 fix="Lower the learning rate; the last good weights are kept.",
             ) from error
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         return terms["total"]
+
+    def _patients(self, index: int) -> str:
+        """Patients of a batch, for a message; "" where the data are of cell lines."""
+        if not self.view.data.patients:
+            return ""
+        rows = list(self.sampler.epoch(self.epoch))[index]
+        return f", patients {', '.join(self.view.data.patients[row] for row in rows)}"
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer, with the moments of the run that is resumed."""

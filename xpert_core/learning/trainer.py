@@ -205,7 +205,11 @@ def train(
 
 
 def fit(
-    setup: Setup, out: Path, resume: bool = False, progress: EpochReport | None = None
+    setup: Setup,
+    out: Path,
+    resume: bool = False,
+    progress: EpochReport | None = None,
+    before_batch: Callable[[], None] | None = None,
 ) -> Progress:
     """Train the network of `setup`; it holds the best weights afterwards.
 
@@ -217,6 +221,8 @@ def fit(
     resume : bool
     progress : callable, optional
         Called after each epoch with (done, most, scores).
+    before_batch : callable, optional
+        Called before each training batch; what it raises ends the training, whose state stays.
 
     Raises
     ------
@@ -235,6 +241,7 @@ def fit(
         run, best = load_state(out, setup.model, optimizer, config.to_dict())
     module = XPertModule(setup.model, setup.view, setup.split, config, optimizer, run.epochs_done)
     keeper = Validation(run, best, out, progress or (lambda *_: None))
+    watch = pl.callbacks.LambdaCallback(on_train_batch_start=lambda *_: (before_batch or int)())
     left = config.max_epochs - run.epochs_done
     stopped = run.epochs_done - run.best_epoch >= config.patience and run.epochs_done > 0
     if left > 0 and not stopped:
@@ -248,7 +255,7 @@ def fit(
             enable_model_summary=False,
             gradient_clip_val=config.clip_norm,
             reload_dataloaders_every_n_epochs=1,
-            callbacks=[keeper],
+            callbacks=[watch, keeper],
         ).fit(module)
     setup.model.load_state_dict(keeper.best)
     return run

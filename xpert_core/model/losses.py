@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -35,16 +35,28 @@ class LossWeights:
     direction: float = 0.2
 
 
-def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson correlation of each row of `a` and `b` (R, G); 0 where a row is constant."""
-    a = a - a.mean(dim=-1, keepdim=True)
-    b = b - b.mean(dim=-1, keepdim=True)
+def pearson(a: Tensor, b: Tensor, measured: Tensor | None = None) -> Tensor:
+    """Pearson correlation of each row of `a` and `b` (R, G); 0 where a row is constant.
+
+    With `measured` (bool, of the same shape) over these genes alone.
+    """
+    if measured is None:
+        a = a - a.mean(dim=-1, keepdim=True)
+        b = b - b.mean(dim=-1, keepdim=True)
+    else:
+        count = measured.sum(dim=-1, keepdim=True).clamp(min=1)
+        a = (a - (a * measured).sum(dim=-1, keepdim=True) / count) * measured
+        b = (b - (b * measured).sum(dim=-1, keepdim=True) / count) * measured
     norm = a.square().sum(-1) * b.square().sum(-1)
     return (a * b).sum(-1) / torch.sqrt(norm + 1e-6)
 
 
 def xpert_loss(
-    output: Output, targets: Targets, unit: Tensor, weights: LossWeights
+    output: Output,
+    targets: Targets,
+    unit: Tensor,
+    weights: LossWeights,
+    measured: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Every term and their weighted sum.
 
@@ -56,6 +68,8 @@ def xpert_loss(
         Scale of x_deg of each row's read-out: errors are measured in it, so that assays of
         different units weigh alike.
     weights : LossWeights
+    measured : Tensor of bool, shape (R, G), optional
+        Genes that have a target; the others, whose targets may be NaN, are in no term. None = all.
 
     Returns
     -------
@@ -64,17 +78,24 @@ def xpert_loss(
         ``total``. The x_pert term counts only rows with a measured post-treatment profile, the
         direction term each gene by the size of its change: the sign of no change is noise.
     """
+    if measured is not None:
+        targets = replace(
+            targets,
+            x_deg=targets.x_deg.masked_fill(~measured, 0.0),
+            x_pert=targets.x_pert.masked_fill(~measured, 0.0),
+        )
     error = (output.x_deg - targets.x_deg) / unit[:, None]
     terms = {
-        "deg_mse": error.square().mean(),
-        "deg_pcc": (1 - pearson(output.x_deg, targets.x_deg)).mean(),
+        "deg_mse": _mean(error.square(), measured),
+        "deg_pcc": (1 - pearson(output.x_deg, targets.x_deg, measured)).mean(),
         "pert_mse": output.x_pert.new_zeros(()),
         "cell_class": output.x_deg.new_zeros(()),
         "direction": output.x_deg.new_zeros(()),
     }
     if targets.has_x_pert.any():
-        measured = targets.has_x_pert
-        terms["pert_mse"] = F.mse_loss(output.x_pert[measured], targets.x_pert[measured])
+        rows = targets.has_x_pert
+        squared = F.mse_loss(output.x_pert[rows], targets.x_pert[rows], reduction="none")
+        terms["pert_mse"] = _mean(squared, None if measured is None else measured[rows])
     if output.class_logits is not None and (targets.cell_class >= 0).any():
         labels = targets.cell_class[:, None].expand(-1, 2).flatten()
         # Summed over the two branches, as published.
@@ -82,6 +103,7 @@ def xpert_loss(
         terms["cell_class"] = 2 * F.cross_entropy(logits, labels, ignore_index=-1)
     if output.direction is not None:
         size = targets.x_deg.abs()
+        # Genes without a target have size 0 and count neither here nor in the mean below.
         weight = size / size.mean(dim=1, keepdim=True).clamp(min=1e-6)
         terms["direction"] = F.binary_cross_entropy_with_logits(
             output.direction, (targets.x_deg > 0).to(size.dtype), weight
@@ -91,3 +113,10 @@ def xpert_loss(
         start=output.x_deg.new_zeros(()),
     )
     return terms
+
+
+def _mean(values: Tensor, measured: Tensor | None) -> Tensor:
+    """Mean over the measured genes of all rows."""
+    if measured is None:
+        return values.mean()
+    return (values * measured).sum() / measured.sum().clamp(min=1)

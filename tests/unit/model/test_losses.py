@@ -87,3 +87,32 @@ def test_direction_term_weighs_genes_by_the_size_of_their_change(
     )
     unchanged = replace(goal, x_deg=torch.zeros(5, 30))
     assert xpert_loss(right, unchanged, torch.ones(5), LossWeights())["direction"] == 0
+
+
+def test_genes_without_a_target_are_in_no_term(model: XPert, batch: Batch) -> None:
+    """Each row's terms are those of its measured genes alone, and gradients stay finite."""
+    goal = targets()
+    measured = torch.rand(5, 30, generator=torch.Generator().manual_seed(1)) < 0.7
+    gaps = replace(
+        goal,
+        x_deg=goal.x_deg.masked_fill(~measured, torch.nan),
+        x_pert=goal.x_pert.masked_fill(~measured, torch.nan),
+    )
+    out = model(batch)
+    out = replace(out, direction=out.x_deg)
+    unit = torch.tensor([1.0, 1.0, 2.0, 1.0, 1.0])
+    terms = xpert_loss(out, gaps, unit, LossWeights(), measured)
+    with torch.no_grad():
+        error = ((out.x_deg - goal.x_deg) / unit[:, None])[measured]
+        assert float(terms["deg_mse"]) == pytest.approx(float(error.square().mean()), rel=1e-5)
+        pcc = [np.corrcoef(out.x_deg[i][m], goal.x_deg[i][m])[0, 1] for i, m in enumerate(measured)]
+        assert float(terms["deg_pcc"]) == pytest.approx(1 - np.mean(pcc), rel=1e-4)
+        seen = measured & goal.has_x_pert[:, None]
+        squared = (out.x_pert - goal.x_pert)[seen].square()
+        assert float(terms["pert_mse"]) == pytest.approx(float(squared.mean()), rel=1e-5)
+    terms["total"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    whole = xpert_loss(out, goal, unit, LossWeights(), torch.ones_like(measured))
+    plain = xpert_loss(out, goal, unit, LossWeights())
+    for name, value in plain.items():
+        torch.testing.assert_close(whole[name], value, msg=name)

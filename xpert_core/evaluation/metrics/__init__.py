@@ -13,7 +13,7 @@ from xpert_core.evaluation.metrics.registry import (
     MetricValues,
     evaluate,
 )
-from xpert_core.evaluation.metrics.rows import pearson_rows
+from xpert_core.evaluation.metrics.rows import pearson_measured, pearson_rows
 from xpert_core.evaluation.metrics.sets import noise_ceiling
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "evaluate",
     "limits_text",
     "noise_ceiling",
+    "pearson_measured",
     "pearson_rows",
 ]

@@ -1,8 +1,8 @@
 """Scores of single rows: one number for each predicted profile.
 
-Every function takes ``truth`` and ``predicted`` of shape (N, G) without NaN, and returns float64 of
-shape (N,). A prediction that orders nothing (all genes equal) gets what a random order would get
-on average: 0 for a correlation, the chance level for a share.
+Every function takes ``truth`` and ``predicted`` of shape (N, G), without NaN unless it says
+otherwise, and returns float64 of shape (N,). A prediction that orders nothing (all genes equal)
+gets what a random order would get on average: 0 for a correlation, the chance level for a share.
 """
 
 from __future__ import annotations
@@ -30,6 +30,29 @@ def pearson_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     product = (a * b).sum(axis=1)
     return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
+
+
+def pearson_measured(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Pearson correlation of each row over the genes that were measured.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (N, G)
+        NaN = not measured; without any NaN this is `pearson_rows`.
+    predicted : ndarray, shape (N, G)
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+        0 where either row is constant over the genes measured.
+    """
+    known = ~np.isnan(truth)
+    if known.all():
+        return pearson_rows(predicted, truth)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    a, b = (np.where(known, x, 0.0).astype(np.float64) for x in (truth, predicted))
+    a, b = (np.where(known, x - x.sum(axis=1, keepdims=True) / count, 0.0) for x in (a, b))
+    return pearson_rows(a, b)
 
 
 def spearman_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:

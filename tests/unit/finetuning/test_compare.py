@@ -1,0 +1,123 @@
+"""The comparison scores every model on the same patients, goes on fold by fold, and is honest."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from finetuning_data import QUICK
+
+from xpert_core.errors import FinetuningCancelled
+from xpert_core.finetuning import compare as module
+from xpert_core.finetuning.compare import (
+    BASE,
+    FINETUNED,
+    LABELS,
+    MEAN,
+    MLP,
+    SCRATCH,
+    Comparison,
+    Interval,
+    compare,
+    load_comparison,
+    save_comparison,
+)
+from xpert_core.finetuning.hooks import Hooks
+from xpert_core.finetuning.split import outer_splits
+
+CONFIG = QUICK.with_(max_epochs=1, patience=1)
+
+
+@pytest.fixture(scope="module")
+def result(base, cohort, tmp_path_factory) -> Comparison:
+    return compare(base, cohort, tmp_path_factory.mktemp("folds"), CONFIG, folds=3)
+
+
+def by_pair(result: Comparison, model: str) -> dict[str, float]:
+    return {pair["pair_id"]: pair[model] for pair in result.pairs}
+
+
+def test_every_patient_is_tested_once_by_every_model(result, cohort) -> None:
+    assert sorted(p["pair_id"] for p in result.pairs) == sorted(cohort.pair_ids)
+    assert (result.n_pairs, result.n_patients, result.folds) == (12, 12, 3)
+    assert {s.model for s in result.scores} == set(LABELS)
+    assert result.score(FINETUNED).label == "fine-tuned (adapters)"
+    for score in result.scores:
+        own = np.mean(list(by_pair(result, score.model).values()))
+        assert score.pcc.mean == pytest.approx(own, abs=1e-4)
+        assert score.pcc.low < score.pcc.mean < score.pcc.high
+    assert result.epochs.keys() == {FINETUNED, SCRATCH}
+
+
+def test_the_mean_change_is_that_of_the_other_patients(result, cohort) -> None:
+    """By hand, on the gene subset measured in all pairs of the pair that is looked at."""
+    change, scores = cohort.data.x_deg, by_pair(result, MEAN)
+    for split in outer_splits(cohort.data, folds=3, valid=CONFIG.valid, seed=CONFIG.split_seed):
+        mean = np.nanmean(change[split.train], axis=0)
+        for row in split.test:
+            known = ~np.isnan(change[row])
+            expected = np.corrcoef(change[row][known], mean[known])[0, 1]
+            assert scores[cohort.pair_ids[row]] == pytest.approx(expected, abs=1e-3)
+    assert result.score(MEAN).centred.mean == 0
+
+
+def test_differences_are_paired(result) -> None:
+    for other in (MEAN, BASE, SCRATCH, MLP):
+        own, theirs = by_pair(result, FINETUNED), by_pair(result, other)
+        expected = np.mean([own[i] - theirs[i] for i in own])
+        assert result.difference(other).pcc.mean == pytest.approx(expected, abs=1e-4)
+
+
+def test_only_a_model_above_the_mean_change_may_be_the_default(result) -> None:
+    """One epoch of an untrained network is not; the shared change of the cohort is strong."""
+    assert result.difference(MEAN).pcc.high < 0
+    assert not result.may_be_default
+    assert "is worse than the mean change" in result.verdict
+    assert f"PCC {result.score(FINETUNED).pcc}" in result.verdict
+    scores = result.scores
+    for limits, words, better in (
+        ((0.01, 0.2), "is better than", True),
+        ((-0.01, 0.2), "is not better than", False),
+        ((np.nan, np.nan), "is not better than", False),
+    ):
+        against = Interval(0.1, *limits)
+        assert words in module._verdict(scores, against, 12)
+        assert bool(against.low > 0) == better
+
+
+def test_a_result_survives_json(result, tmp_path) -> None:
+    save_comparison(tmp_path / "comparison.json", result)
+    assert load_comparison(tmp_path / "comparison.json") == result
+    card = result.for_card()
+    json.dumps(card)
+    assert card["may_be_default"] is False
+    assert card["why"] == result.verdict
+    lines = {line["model"]: line for line in card["scores"]}
+    assert lines["mean change of the cohort"]["patients"] == 12
+    assert lines["mean change of the cohort"]["part"] == "test patients"
+
+
+def test_it_goes_on_from_the_last_whole_fold(result, base, cohort, tmp_path) -> None:
+    def stop_in_the_second_fold() -> bool:
+        return bool(list(tmp_path.glob("fold1-*"))) and bool(list(tmp_path.glob("state/*")))
+
+    with pytest.raises(FinetuningCancelled):
+        compare(base, cohort, tmp_path, CONFIG, folds=3,
+                hooks=Hooks(cancelled=stop_in_the_second_fold))  # fmt: skip
+    assert len(list(tmp_path.glob("fold*"))) == 1
+    again = compare(base, cohort, tmp_path, CONFIG, folds=3)
+    for one, two in zip(result.scores, again.scores, strict=True):
+        assert one.pcc.mean == pytest.approx(two.pcc.mean, abs=1e-4)
+    # A damaged fold is made again, a whole one is not.
+    files = sorted(tmp_path.glob("fold*"))
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    done = files[1].stat().st_mtime_ns
+    heard = []
+    hooks = Hooks(progress=lambda done, total, text: heard.append((done, total, text)))
+    assert compare(base, cohort, tmp_path, CONFIG, folds=3, hooks=hooks) == again
+    assert files[1].stat().st_mtime_ns == done
+    assert {text.rpartition(", ")[2].partition(":")[0] for *_, text in heard[:-1]} == {
+        "fold 1 of 3"
+    }
+    assert all(done <= total for done, total, _ in heard)
