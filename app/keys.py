@@ -46,3 +46,10 @@ RUN = "run"
 
 #: An error of a callback, to show once when the page is drawn anew.
 NOTICE = "notice"
+
+#: Fine-tune page: pairs under inspection (`app.components.paired_upload.PairedUpload`), the scale
+#: chosen for them, how often the boxes were emptied, and the stored pairs in use.
+PAIRED = "paired"
+PAIRED_SCALE = "paired_scale"
+PAIRED_TURN = "paired_turn"
+PAIRS_ID = "pairs_id"

@@ -1,4 +1,4 @@
-"""Copy the example cohorts into ``assets/examples`` and cut the template from real pairs.
+"""Copy the example cohorts into ``assets/examples`` and cut paired ones from real pairs.
 
 Usage: ``python training/build_examples.py CLINICAL_FOLDER``, where the folder holds the files
 listed in ``assets/examples/PROVENANCE.md``.
@@ -26,17 +26,18 @@ EXAMPLES = (
 PAIRED = "gse91061_nivolumab_melanoma_paired.h5ad"
 TEMPLATE = "template_paired_melanoma_nivolumab.csv"
 TEMPLATE_PATIENTS = 3
+PAIRS = "paired_melanoma_nivolumab.csv"
 
 
-def template_rows(paired: anndata.AnnData) -> pd.DataFrame:
-    """The first patients of the paired cohort, before and after, landmark genes, two decimals."""
+def paired_rows(paired: anndata.AnnData, patients: int, decimals: int) -> pd.DataFrame:
+    """The first patients of the paired cohort, before and after, landmark genes."""
     column = resolve(list(paired.var_names), load_panel()).column_of_gene
     column = column[column >= 0]
     parts = []
-    for patient in range(TEMPLATE_PATIENTS):
+    for patient in range(patients):
         about = paired.obs.iloc[patient]
         for stage, matrix in (("pre", paired.obsm["X_ctl"]), ("post", paired.X)):
-            values = np.round(np.asarray(matrix[patient, column], dtype=np.float64), 2)
+            values = np.round(np.asarray(matrix[patient, column], dtype=np.float64), decimals)
             row = {
                 "patient_id": about["patient_id"],
                 "timepoint": stage,
@@ -55,8 +56,10 @@ def main(folder: Path) -> None:
     for name in EXAMPLES:
         with atomic_path(target / name) as temporary:
             shutil.copyfile(folder / name, temporary)
-    with atomic_path(target / TEMPLATE) as temporary:
-        template_rows(anndata.read_h5ad(folder / PAIRED)).to_csv(temporary, index=False)
+    paired = anndata.read_h5ad(folder / PAIRED)
+    for name, patients, decimals in ((TEMPLATE, TEMPLATE_PATIENTS, 2), (PAIRS, len(paired), 3)):
+        with atomic_path(target / name) as temporary:
+            paired_rows(paired, patients, decimals).to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

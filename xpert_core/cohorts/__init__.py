@@ -10,7 +10,7 @@ from xpert_core.cohorts.profiles import CohortCheck, check_cohort, to_profiles
 from xpert_core.cohorts.read import UPLOAD_LIMIT_MB, read_cohort, read_paired_files
 from xpert_core.cohorts.readers import suffixes
 from xpert_core.cohorts.records import SAMPLE_COLUMNS, SCALES, Cohort, Profiles, ScaleReport
-from xpert_core.cohorts.templates import example_path, template_csv
+from xpert_core.cohorts.templates import example_path, paired_example_path, template_csv
 
 __all__ = [
     "SAMPLE_COLUMNS",
@@ -27,6 +27,7 @@ __all__ = [
     "check_pairs",
     "example_path",
     "pair_table",
+    "paired_example_path",
     "read_cohort",
     "read_paired_files",
     "require_usable",

@@ -15,6 +15,7 @@ from xpert_core.genes import load_panel, resolve
 from xpert_core.paths import assets_dir
 
 _EXAMPLE = "user_upload_pretreatment_melanoma_nivolumab.csv"
+_PAIRED_EXAMPLE = "paired_melanoma_nivolumab.csv"
 _TEMPLATE_ROWS = "template_paired_melanoma_nivolumab.csv"
 
 #: Metadata columns of each template; the panel's genes follow.
@@ -27,6 +28,11 @@ _COLUMNS = {
 def example_path() -> Path:
     """The example cohort: 51 melanoma patients before nivolumab (GSE91061)."""
     return assets_dir() / "examples" / _EXAMPLE
+
+
+def paired_example_path() -> Path:
+    """The paired example: 43 melanoma patients before and on nivolumab (GSE91061)."""
+    return assets_dir() / "examples" / _PAIRED_EXAMPLE
 
 
 def template_csv(kind: str) -> bytes:

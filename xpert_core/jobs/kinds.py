@@ -22,6 +22,7 @@ KINDS: dict[str, str] = {
     "predict": "xpert_core.jobs.work:predict",
     "train": "xpert_core.jobs.work:train",
     "benchmark": "xpert_core.jobs.work:benchmark",
+    "finetune": "xpert_core.jobs.finetuning:finetune",
 }
 
 
