@@ -22,6 +22,7 @@ page = st.navigation(
         st.Page("views/predict.py", title="Predict", url_path="predict"),
         st.Page("views/drugs.py", title="Drugs", url_path="drugs"),
         st.Page("views/results.py", title="Results", url_path="results"),
+        st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
     ]
 )
 page.run()

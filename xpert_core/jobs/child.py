@@ -2,12 +2,11 @@
 
 It is started with ``python -c``, as a child of multiprocessing would run the main script again. The
 worker writes one line of JSON into its standard input, then ``cancel`` when the job should stop;
-the end of that input means that the worker is dead.
+the end of that input means that the worker is dead. The guard (see `process`) acts on that too.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
@@ -39,27 +38,19 @@ FORMER_S = 20.0
 
 Function = Callable[[JobContext, dict[str, Any]], dict[str, Any]]
 
-_PR_SET_PDEATHSIG = 1
 
-
-def main(parent: int) -> None:
+def main() -> None:
     """Run the job that the worker names and end the process.
 
     Its order is one line of JSON: ``url`` of the database, ``job`` and ``token`` of the claim,
     ``function`` ("module:name").
-
-    Parameters
-    ----------
-    parent : int
-        Process id of the worker.
     """
-    _die_with_parent(parent)
     commands = _take_input()
     order = json.loads(commands.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker alone hears Ctrl-C
     store = Store(order["url"])
     claim = Claim(store.jobs.get(order["job"]), order["token"])
-    context = JobContext(store, claim, lost=lambda: _vanish(EXIT_LOST))
+    context = JobContext(store, claim, lost=_vanish)
     threading.Thread(target=_listen, args=(commands, context), daemon=True).start()
     status = run(context, claim, order["function"])
     store.close()
@@ -146,23 +137,12 @@ def _listen(commands: FileIO, context: JobContext) -> None:
     while line := commands.readline():
         if line.strip() == b"cancel":
             context.cancel()
-    _vanish(EXIT_LOST)
+    _vanish()
 
 
-def _vanish(status: int) -> None:
+def _vanish() -> None:
     """End at once, with every process started for the job."""
-    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(status)
-
-
-def _die_with_parent(parent: int) -> None:
-    """On Linux the system kills this process with its parent; elsewhere its input ends."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before
-        os._exit(EXIT_LOST)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _take_input() -> FileIO:

@@ -12,7 +12,7 @@ from xpert_core.errors import JobCancelled, StoreError
 from xpert_core.store import Store
 from xpert_core.store.job_records import LOG, METRIC, Claim
 
-#: Reports are written to the database this often, in seconds, however often they are made.
+#: A report is written at once, the next ones after so many seconds, together.
 FLUSH_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 class JobContext:
     """One attempt at a job.
 
-    Reports are collected and written by a thread every half second, so that a function may make
-    them as often as it likes. Use as a context manager: at the end everything is written.
+    Reports are collected and written by a thread at most twice a second, so that a function may
+    make them as often as it likes. Use as a context manager: at the end everything is written.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ class JobContext:
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._closed = threading.Event()
+        self._news = threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, name="job-report", daemon=True)
 
     def __enter__(self) -> JobContext:
@@ -66,6 +67,7 @@ class JobContext:
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
+        self._news.set()
         self._thread.join()
         self._write()
 
@@ -75,11 +77,13 @@ class JobContext:
         """Say how far the job is: steps finished, steps in all, what is being done."""
         with self._lock:
             self._progress = (int(done), int(total), text or self._progress[2])
+        self._news.set()
 
     def log(self, text: str) -> None:
         """Add a line to the job's log."""
         with self._lock:
             self._events.append((LOG, {"text": str(text)}))
+        self._news.set()
 
     def metric(self, **values: float | int | str | None) -> None:
         """Add numbers to the job's live curves, e.g. ``metric(epoch=3, train_loss=0.4)``.
@@ -89,6 +93,7 @@ class JobContext:
         """
         with self._lock:
             self._events.append((METRIC, dict(values)))
+        self._news.set()
 
     def cancelled(self) -> bool:
         """Whether the job should stop; costs nothing, so it may be asked in any loop."""
@@ -112,8 +117,11 @@ class JobContext:
         self._cancel.set()
 
     def _keep_writing(self) -> None:
-        while not self._closed.wait(FLUSH_S):
+        while not self._closed.is_set():
+            self._news.wait()
+            self._news.clear()
             self._write()
+            self._closed.wait(FLUSH_S)
 
     def _write(self) -> None:
         with self._lock:
@@ -127,6 +135,7 @@ class JobContext:
             _log.warning("The progress of job %s could not be kept: %s", self.job_id, error.what)
             with self._lock:
                 self._events = events + self._events
+            self._news.set()
             return
         self._written = progress
         if not valid:

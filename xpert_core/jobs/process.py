@@ -1,4 +1,9 @@
-"""A worker's handle on the child process that runs its job."""
+"""A worker's handle on the child process that runs its job, and the guard beside it.
+
+Job and all processes it starts are one process group. A guard, a process that does nothing but
+wait for the end of its input, leads the group and kills it when the worker is gone in whatever way:
+also when the job is deep in a computation, and with what the job itself has started.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +20,12 @@ from xpert_core.store.job_records import Claim
 #: sum and the worker's poll stay below the two seconds within which a cancel takes effect.
 POLITE_S, TERMINATE_S = 0.8, 0.3
 
+_GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
+
 # The child finds the very modules this process uses, installed or not.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from xpert_core.jobs.child import main; main(int(sys.argv[2]))"
+    "from xpert_core.jobs.child import main; main()"
 )
 
 
@@ -36,11 +43,14 @@ class JobProcess:
 
     def __init__(self, claim: Claim, function: str, url: str) -> None:
         order = {"url": url, "job": claim.job.id, "token": claim.token, "function": function}
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _GUARD], stdin=subprocess.PIPE, process_group=0
+        )
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, json.dumps(sys.path), str(os.getpid())],
+            [sys.executable, "-c", _START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,  # so that it can be killed with all it started
+            process_group=self._guard.pid,
         )
         self._say(json.dumps(order))
 
@@ -50,37 +60,32 @@ class JobProcess:
             return self._process.wait(seconds)
         return None
 
-    def stop(self) -> int:
-        """Ask it to stop, and see to it; returns the exit status."""
+    def stop(self) -> None:
+        """Ask it to stop, then less kindly; `close` sees to it."""
         self._say("cancel")
         if self.wait(POLITE_S) is None:
-            self._signal(signal.SIGTERM)
-            if self.wait(TERMINATE_S) is None:
-                self.kill()
-        return self._process.wait()
+            self._process.terminate()
+            self.wait(TERMINATE_S)
 
-    def kill(self) -> None:
+    def close(self) -> None:
         """End it, and every process it started, at once."""
-        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-        self._process.wait()
+        # The number of the group is not used again before its leader has been waited for.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+        for process in (self._process, self._guard):
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
         with suppress(OSError):  # it is gone: its exit status tells
             self._process.stdin.write(f"{line}\n".encode())
 
-    def _signal(self, number: int) -> None:
-        # Its group outlives it until the last process of it has gone, and is not used again before.
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
-        else:
-            self._process.terminate()
-
 
 def in_words(status: int) -> str:
-    """What an exit status says: ``"its process was killed (signal 9), ..."``."""
-    if status == -getattr(signal, "SIGKILL", 9):
+    """What an exit status says: ``"its process was killed by the system (signal 9), ..."``."""
+    if status == -signal.SIGKILL:
         return "its process was killed by the system (signal 9), most often for lack of memory."
     if status < 0:
         return f"its process crashed ({signal.Signals(-status).name})."

@@ -69,9 +69,13 @@ def train(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     dict
         ``folder`` of the checkpoint, ``digest``, ``best_epoch`` and ``scores``.
     """
+    import logging
+
     from xpert_core.learning.resume import STATE
     from xpert_core.learning.trainer import train as run_training
 
+    # Lightning's advice on its other products is not for the log of a worker.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     config, out = _input_file(params["config"]), _output(context, params)
     context.progress(0, 0, "Preparing the data")
 

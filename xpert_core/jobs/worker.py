@@ -131,9 +131,8 @@ class Worker:
         process = JobProcess(claim, function, self._store.address)
         try:
             ending = self._watch(process, claim)
-        except BaseException:
-            process.kill()
-            raise
+        finally:
+            process.close()
         self._insist(ending)
         _log.info("job %s: the process has ended", job.id)
 
@@ -148,7 +147,6 @@ class Worker:
                 return lambda: self._claims.release(claim)
             cancel = self._look_after(claim)
             if cancel is None:
-                process.kill()
                 return lambda: None
             if cancel:
                 process.stop()

@@ -31,8 +31,11 @@ from xpert_core.store.jobs import clock, job_of
 from xpert_core.store.models import JobEventRow, JobRow, WorkerRow
 from xpert_core.store.presence import is_dead, lock_file
 
-#: A job whose process died this often is not tried again by itself.
+#: A job whose process died this often, without getting further in between, is given up: it would
+#: die again.
 MAX_CRASHES = 3
+#: The same where the worker died too, which is hardly ever the job's fault.
+MAX_LOST = 10
 #: Candidates looked at in one try: other workers may take the first ones meanwhile.
 _CANDIDATES = 20
 
@@ -159,10 +162,11 @@ class Claims:
         with self._database.writing("The job could not be put back") as session:
             return _put_back(session, claim, "Put back: its worker was stopped.")
 
-    def crashed(self, claim: Claim, reason: str) -> bool:
-        """Put a job back whose process died, or fail it when that happened too often.
+    def crashed(self, claim: Claim, reason: str, limit: int = MAX_CRASHES) -> bool:
+        """Put a job back whose process died, or fail it when that happened `limit` times in a row.
 
-        A job that ended in time, or that its user had stopped, is not tried again.
+        A crash counts as the first when the job got further than at the one before. A job that
+        ended in time, or that its user had stopped, is not tried again.
         """
         with self._database.writing("The job could not be put back") as session:
             row = session.scalar(select(JobRow).where(*_valid(claim)))
@@ -170,16 +174,18 @@ class Claims:
                 return False
             if row.cancel_requested:
                 return _end(session, claim, CANCELLED)
-            crashes = row.crashes + 1
-            if crashes < MAX_CRASHES:
-                return _put_back(session, claim, f"Put back: {reason}", crashes=crashes)
+            crashes = 1 if row.done > row.crash_done else row.crashes + 1
+            counts = {"crashes": crashes, "crash_done": row.done}
+            if crashes < limit:
+                return _put_back(session, claim, f"Put back: {reason}", **counts)
             error = JobError(
-                f"The job was given up after {crashes} attempts. The last one: {reason}",
+                f"The job was given up after {crashes} attempts that got no further. The last one: "
+                f"{reason}",
                 where=f"attempt {row.attempts}, {row.stage}",
                 fix="Free memory or make the job smaller, then try it again: it goes on from its "
                 "last checkpoint.",
             )
-            return _end(session, claim, FAILED, error=_document(error), crashes=crashes)
+            return _end(session, claim, FAILED, error=_document(error), **counts)
 
     def _end(self, claim: Claim, status: str, **values: Any) -> bool:
         with self._database.writing("The end of the job could not be kept") as session:
@@ -207,7 +213,7 @@ class Claims:
         found = [
             claim.job.id
             for claim in lost
-            if self.crashed(claim, f"its worker {_place(claim.job.worker)} died.")
+            if self.crashed(claim, f"its worker {_place(claim.job.worker)} died.", MAX_LOST)
         ]
         if gone:
             with self._database.writing(failure) as session:

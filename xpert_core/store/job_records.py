@@ -41,7 +41,7 @@ class Job:
     attempts : int
         How often a worker took the job.
     crashes : int
-        How often its process died since it was submitted.
+        How often in a row its process died without getting further than before.
     worker : str
         The worker that has it, or had it last: ``"host:pid:token"``.
     cancel_requested : bool

@@ -167,7 +167,8 @@ class JobQueue:
                     where=row.title or job_id,
                     fix="Submit a new job with the same choices.",
                 )
-            again = {"status": SUBMITTED, "crashes": 0, "cancel_requested": False, "claim": None}
+            again = {"status": SUBMITTED, "cancel_requested": False, "claim": None}
+            again |= {"crashes": 0, "crash_done": 0}
             empty: dict[str, Any] = dict.fromkeys(("error", "result", "finished_at"))
             session.execute(
                 update(JobRow)

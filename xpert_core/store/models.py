@@ -328,8 +328,8 @@ class JobRow(Base):
     """A piece of long work. `claim` is drawn anew each time a worker takes the job: whoever writes
     for a job names the claim, so that nothing of a former attempt can reach a later one.
 
-    `attempts` counts how often it was taken, `crashes` how often its process died since it was
-    last submitted by a person.
+    `attempts` counts how often it was taken, `crashes` how often in a row its process died without
+    getting further than before (`crash_done`, steps done).
     """
 
     __tablename__ = "jobs"
@@ -347,6 +347,7 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None]
     attempts: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
+    crash_done: Mapped[int] = mapped_column(BigInteger, default=0)
     claim: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     worker: Mapped[str | None]
     heartbeat_at: Mapped[datetime | None]

@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from xpert_core.errors import JobError, StoreError
 from xpert_core.store import Store
+from xpert_core.store.claims import MAX_LOST
 from xpert_core.store.job_records import Claim, WorkerName
 from xpert_core.store.models import JobRow, WorkerRow, utc_now
 from xpert_core.store.presence import HUNG, STALE, hold, lock_file
@@ -160,19 +161,31 @@ def test_nothing_of_a_former_attempt_reaches_a_later_one(store: Store) -> None:
 
 def test_a_job_whose_process_keeps_dying_fails_with_the_reason(store: Store) -> None:
     job_id = store.jobs.submit("train", {})
-    for attempt in (1, 2, 3):
+    for attempt in range(1, 6):  # it gets further until epoch 3
         assert store.jobs.get(job_id).status == "submitted"
         claim = taken(store)
-        store.claims.report(claim, attempt, 9, f"Epoch {attempt}")
+        store.claims.report(claim, min(attempt, 3), 9, f"Epoch {attempt}")
         store.claims.crashed(claim, "its process was killed.")
     job = store.jobs.get(job_id)
-    assert (job.status, job.attempts, job.crashes) == ("failed", 3, 3)
+    assert (job.status, job.attempts, job.crashes) == ("failed", 5, 3)
     assert isinstance(job.failure, JobError)
     assert "3 attempts" in job.failure.what and "its process was killed" in job.failure.what
-    assert "Epoch 3" in job.failure.where and job.failure.fix
+    assert "Epoch 5" in job.failure.where and job.failure.fix
     store.jobs.retry(job_id)
     again = taken(store).job
-    assert (again.attempts, again.crashes, again.failure) == (4, 0, None)
+    assert (again.attempts, again.crashes, again.failure) == (6, 0, None)
+
+
+def test_the_death_of_workers_is_hardly_the_fault_of_the_job(store: Store) -> None:
+    job_id = store.jobs.submit("train", {})
+    for attempt in range(1, MAX_LOST + 1):
+        assert store.jobs.get(job_id).status == "submitted"
+        assert taken(store).job.attempts == attempt
+        age(store, 999)
+        store.claims.recover()
+    job = store.jobs.get(job_id)
+    assert job.status == "failed" and job.failure is not None
+    assert "another-machine" in job.failure.what
 
 
 def test_a_stopped_worker_gives_its_job_back_without_blame(store: Store) -> None:

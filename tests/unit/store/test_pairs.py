@@ -7,36 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_data import assert_bits_equal, assert_same_table, melanoma_profiles
+from store_data import assert_bits_equal, assert_same_table, melanoma_pairs
 
-from xpert_core.cohorts.paired import PAIR_COLUMNS, PairedProfiles
 from xpert_core.errors import StoreError
 from xpert_core.store import Store
-
-
-def melanoma_pairs(n_pairs: int = 20) -> PairedProfiles:
-    """Pairs of real profiles: each patient with the next one of the file."""
-    profiles = melanoma_profiles()
-    samples = profiles.samples.iloc[:n_pairs]
-    table = samples.assign(
-        sample_before=samples.index,
-        sample_after=profiles.samples.index[1 : n_pairs + 1],
-        dose="",
-        time="24 h",
-    ).rename_axis("pair_id")
-    others = [name for name in table.columns if name not in PAIR_COLUMNS]
-    return PairedProfiles(
-        name="nivolumab é.csv",
-        pairs=table[[*PAIR_COLUMNS, *others]],
-        x_before=profiles.x_ctl[:n_pairs].copy(),
-        x_after=profiles.x_ctl[1 : n_pairs + 1].copy(),
-        unit="log2",
-        panel=profiles.panel,
-        genes=profiles.genes,
-        scale_transform="log2(CPM + 1)",
-        input_sha256=profiles.input_sha256,
-        notes=("Two biopsies of Pt3 after treatment: the first is used.",),
-    )
 
 
 def test_pairs_come_back_as_they_were_saved(store: Store) -> None:
