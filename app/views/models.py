@@ -248,9 +248,7 @@ def import_box() -> None:
         return
     st.session_state[keys.MODEL_TURN] = turn + 1
     with guarded_callback(), st.spinner("Checking the model"):
-        imported = registry().import_(sent, filename=sent.name)
-        st.session_state[keys.MODEL_SHOWN] = imported
-        st.session_state[keys.MODEL_IMPORTED] = imported
+        st.session_state[keys.MODEL_IMPORTED] = registry().import_(sent, filename=sent.name)
     st.rerun()
 
 
@@ -260,6 +258,7 @@ def page() -> None:
     imported = st.session_state.pop(keys.MODEL_IMPORTED, None)
     for model in models:
         if model.id == imported:
+            st.session_state[keys.MODEL_SHOWN] = imported
             st.success(f"{plain(model.name)} was checked and is kept.")
     model = choose(models, default.id)
     actions(model, default.id)
