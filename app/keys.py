@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: The user whose session this is.
+OWNER = "owner"
+
 #: The uploaded file under inspection: an `app.components.upload_box.Upload`.
 UPLOAD = "upload"
 #: Counts the times the upload box was emptied; part of the box's own key.
@@ -16,6 +19,15 @@ PSEUDONYMS = "pseudonyms"
 #: Identifier of the stored cohort in use, and its `Profiles` beside that identifier.
 COHORT_ID = "cohort_id"
 PROFILES = "profiles"
+
+#: Id of the model chosen for this session; without it the owner's default counts.
+MODEL = "model"
+#: The Models page: the model looked at, those compared, and the one just imported.
+MODEL_SHOWN = "model_shown"
+MODELS_COMPARED = "models_compared"
+MODEL_IMPORTED = "model_imported"
+#: Counts the times the box for model files was emptied; part of the box's own key.
+MODEL_TURN = "model_turn"
 
 #: Choices of the Predict page; they survive a change of page.
 SAMPLES = "samples"

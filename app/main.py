@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.components.sign_in import admitted
+
 STATIC = Path(__file__).parent / "static"
 
 st.set_page_config(
@@ -22,10 +24,13 @@ page = st.navigation(
         st.Page("views/predict.py", title="Predict", url_path="predict"),
         st.Page("views/drugs.py", title="Drugs", url_path="drugs"),
         st.Page("views/results.py", title="Results", url_path="results"),
+        st.Page("views/finetune.py", title="Fine-tune", url_path="finetune"),
+        st.Page("views/models.py", title="Models", url_path="models"),
         st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
     ]
 )
-page.run()
+if admitted():
+    page.run()
 st.caption(
     "For research use only. Not for diagnosis or treatment. "
     "Nothing you upload leaves the machine that runs this page."

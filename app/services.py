@@ -1,4 +1,4 @@
-"""The one place that builds what all sessions share: store, model and drug library.
+"""The one place that builds what all sessions share: store, models and drug library.
 
 Nothing of a patient may enter these caches, because every user of the server shares them.
 """
@@ -9,23 +9,37 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import streamlit as st
 
+from app import keys
 from app.pace import Pace
+from app.users import current_owner
 from xpert_core.drugs import Drug, DrugLibrary
 from xpert_core.drugs.sandbox import warm_up
-from xpert_core.errors import XPertError
+from xpert_core.errors import StoreError, XPertError
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel
 from xpert_core.paths import data_dir
 from xpert_core.prediction import Predictor
 from xpert_core.store import Store
+from xpert_core.store.registered import RegisteredModel
+
+#: Models kept in memory; each takes its weights and its caches of drugs.
+MAX_MODELS = 3
 
 
 def store() -> Store:
-    """The database of cohorts and results, opened once per address."""
-    return _store(os.environ.get("XPERT_DATABASE_URL"), str(data_dir()))
+    """The database as the user of this session sees it, opened once per address.
+
+    Raises
+    ------
+    SignInError
+        The server tells users apart, and it is not known whose session this is.
+    """
+    opened: Store = _store(os.environ.get("XPERT_DATABASE_URL"), str(data_dir()))
+    return opened.for_owner(current_owner())
 
 
 @st.cache_resource(show_spinner="Opening the database")
@@ -35,10 +49,26 @@ def _store(url: str | None, folder: str) -> Store:
     return opened
 
 
-@st.cache_resource(show_spinner="Loading the model")
+def model_in_use() -> RegisteredModel:
+    """The model of this session: the one chosen on Predict, else the user's default."""
+    registry = store().registry
+    chosen = st.session_state.get(keys.MODEL)
+    if chosen:
+        with suppress(StoreError):  # deleted, or no longer shared
+            return registry.get(chosen)
+    return registry.default()
+
+
 def predictor() -> Predictor:
-    """The shipped default model, loaded once; what its first use would wait for follows."""
-    loaded = Predictor.load()
+    """The predictor of `model_in_use`, loaded once for all users."""
+    model = model_in_use()
+    return open_predictor(model.digest, model.folder)
+
+
+@st.cache_resource(show_spinner="Loading the model", max_entries=MAX_MODELS)
+def open_predictor(digest: str, _folder: Path) -> Predictor:
+    """The model with this hash; what its first use would wait for follows."""
+    loaded = Predictor.load(_folder)
     threading.Thread(target=_warm_up, args=(loaded,), name="xpert-warm-up", daemon=True).start()
     return loaded
 
@@ -62,17 +92,18 @@ def prepare(drugs: Sequence[Drug]) -> None:
 
     What fails here fails again, and is explained, when the prediction asks for it.
     """
-    fresh = [drug for drug in drugs if (drug.inchikey, drug.smiles) not in _prepared()]
-    _prepared().update((drug.inchikey, drug.smiles) for drug in fresh)
+    features = predictor().features
+    reader = features.featurizer.digest
+    fresh = [drug for drug in drugs if (reader, drug.inchikey, drug.smiles) not in _prepared()]
+    _prepared().update((reader, drug.inchikey, drug.smiles) for drug in fresh)
     if fresh:
-        features = predictor().features
         threading.Thread(
             target=lambda: features.get_all(fresh), name="xpert-structures", daemon=True
         ).start()
 
 
 @st.cache_resource(show_spinner=False)
-def _prepared() -> set[tuple[str, str]]:
+def _prepared() -> set[tuple[str, str, str]]:
     return set()
 
 

@@ -41,8 +41,11 @@ def close_cohort() -> None:
 
 def cohort_labels(cohorts: pd.DataFrame) -> dict[str, str]:
     """Name, size and date of each stored cohort, by id, as shown in a selector."""
+    own = services.store().owner
     return {
         str(cohort_id): f"{row['name']} ({count(row['n_profiles'], 'sample')}, "
-        f"stored {local_time(row['created_at'])})"
+        f"stored {local_time(row['created_at'])}"
+        + ("" if row["owner"] == own else f", shared by {row['owner']}")
+        + ")"
         for cohort_id, row in cohorts.iterrows()
     }

@@ -18,7 +18,6 @@ from app.components.errors import guarded, guarded_callback, show_error, show_no
 from app.components.text import count, local_time, plain
 from xpert_core.jobs import Job
 from xpert_core.store.job_records import CANCELLED, DONE, RUNNING, SUBMITTED
-from xpert_core.store.models import LOCAL_OWNER
 
 #: Seconds between looks at a running job.
 EVERY_S = 1.0
@@ -28,14 +27,12 @@ LOG_LINES = 200
 POSITIONS = ("epoch", "step")
 
 
-def job_view(job_id: str, owner: str = LOCAL_OWNER) -> Job | None:
+def job_view(job_id: str) -> Job | None:
     """Draw a job, anew every second while it runs, and the whole page once when it has ended.
 
     Parameters
     ----------
     job_id : str
-    owner : str
-        The user at the page; the job of another owner is an error.
 
     Returns
     -------
@@ -44,35 +41,34 @@ def job_view(job_id: str, owner: str = LOCAL_OWNER) -> Job | None:
     """
     job: Job | None = None
     with guarded():
-        job = services.store().jobs.get(job_id, owner)
+        job = services.store().jobs.get(job_id)
         show_notice()
         if job.ended:
-            _draw(job, owner)
+            _draw(job)
         else:
-            _watch(job_id, owner)
+            _watch(job_id)
     return job
 
 
 @st.fragment(run_every=EVERY_S)
-def _watch(job_id: str, owner: str) -> None:
+def _watch(job_id: str) -> None:
     with guarded():
-        job = services.store().jobs.get(job_id, owner)
+        job = services.store().jobs.get(job_id)
         if job.ended:
             st.rerun()
-        _draw(job, owner)
+        _draw(job)
 
 
-def _draw(job: Job, owner: str) -> None:
+def _draw(job: Job) -> None:
     st.markdown(f"**{plain(job.title or job.kind)}**")
     st.caption(plain(status_line(job)))
     if not job.ended:
-        _progress(job, owner)
+        _progress(job)
     if job.failure is not None:
         show_error(job.failure)
-    table = metric_table(services.store().jobs.metrics(job.id, owner))
-    for chart in metric_charts(table):
+    for chart in metric_charts(_shown_run(job, services.store().jobs.metrics(job.id))):
         draw(chart)
-    lines = services.store().jobs.log(job.id, owner, lines=LOG_LINES)
+    lines = services.store().jobs.log(job.id, lines=LOG_LINES)
     if lines:
         with st.expander(f"Log ({count(len(lines), 'line')})", key=f"log-{job.id}"):
             st.code(
@@ -80,6 +76,20 @@ def _draw(job: Job, owner: str) -> None:
                 language=None,
                 height=300,
             )
+
+
+def _shown_run(job: Job, metrics: list[dict[str, Any]]) -> pd.DataFrame:
+    """Numbers of the training that was begun last, or of another one that the user chooses."""
+    runs = list(dict.fromkeys(str(values["run"]) for values in metrics if "run" in values))
+    if len(runs) < 2:
+        return metric_table(metrics)
+    newest = runs[-1]
+    chosen = st.selectbox(
+        "Curves of", ["the training begun last", *runs[::-1]], key=f"curves-{job.id}"
+    )
+    wanted = newest if chosen not in runs else chosen
+    st.caption(plain(wanted))
+    return metric_table([values for values in metrics if values.get("run") == wanted])
 
 
 def status_line(job: Job) -> str:
@@ -95,7 +105,7 @@ def status_line(job: Job) -> str:
     return f"{ending}{when}."
 
 
-def _progress(job: Job, owner: str) -> None:
+def _progress(job: Job) -> None:
     stage = "Stopping" if job.cancel_requested else job.stage
     if job.total:
         stage = f"{stage} ({job.done:,} of {job.total:,})"
@@ -109,15 +119,15 @@ def _progress(job: Job, owner: str) -> None:
         "Cancel",
         key=f"cancel-{job.id}",
         on_click=cancel,
-        args=(job.id, owner),
+        args=(job.id,),
         disabled=job.cancel_requested,
     )
 
 
-def cancel(job_id: str, owner: str) -> None:
+def cancel(job_id: str) -> None:
     """Stop a job; an error is shown at the next drawing."""
     with guarded_callback():
-        services.store().jobs.cancel(job_id, owner)
+        services.store().jobs.cancel(job_id)
 
 
 def metric_table(metrics: list[dict[str, Any]]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.exports import csv_bytes, download
 from app.components.gene_report import gene_report
+from app.components.sharing import sharing
 from app.components.text import count, plain, slug, without_formulas
 from app.components.upload_box import (
     Upload,
@@ -21,6 +22,7 @@ from app.components.upload_box import (
     reading_choices,
     upload_box,
 )
+from app.users import identities_configured
 from xpert_core.cohorts import template_csv, to_profiles
 from xpert_core.cohorts.pseudonyms import pseudonymised
 from xpert_core.cohorts.records import Profiles
@@ -134,7 +136,10 @@ def delete_cohort(cohort_id: str) -> None:
 @st.dialog("Delete this cohort?")
 def confirm_deletion(cohort_id: str, label: str) -> None:
     """Ask before a cohort goes."""
-    words = f"{plain(label)} and **all results predicted from it** will be deleted for good."
+    others = ", also those of other users," if identities_configured() else ""
+    words = (
+        f"{plain(label)} and **all results predicted from it**{others} will be deleted for good."
+    )
     confirm_in_dialog(words, "confirm-delete-cohort", delete_cohort, cohort_id)
 
 
@@ -144,12 +149,22 @@ def stored_cohorts(cohorts: pd.DataFrame) -> None:
     chosen = st.selectbox(
         "Stored cohort", list(labels), format_func=labels.__getitem__, key="stored-cohort"
     )
+    store = services.store()
+    own = str(cohorts.loc[chosen, "owner"]) == store.owner
     left, right, _ = st.columns([2, 2, 3])
     if left.button("Use this cohort", key="open-cohort", width="stretch"):
         st.session_state[keys.COHORT_ID] = chosen
         st.switch_page("views/predict.py")
-    if right.button("Delete this cohort", key="delete-cohort", width="stretch"):
+    if right.button("Delete this cohort", disabled=not own, key="delete-cohort", width="stretch"):
         confirm_deletion(chosen, labels[chosen])
+    sharing(
+        "cohort",
+        chosen,
+        str(cohorts.loc[chosen, "owner"]),
+        shared=bool(cohorts.loc[chosen, "shared"]),
+        own=own,
+        share=store.share_cohort,
+    )
 
 
 st.title("Cohort")

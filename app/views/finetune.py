@@ -19,6 +19,7 @@ from app.components.paired_upload import (
     paired_checks,
     paired_upload,
 )
+from app.components.sharing import sharing
 from app.components.text import count, local_time, plain
 from xpert_core.cohorts import check_pairs
 from xpert_core.conditions import DEFAULT_DOSE, DEFAULT_TIME, parse_dose, parse_time
@@ -84,8 +85,18 @@ def choose_pairs(table: pd.DataFrame) -> str:
         key=keys.PAIRS_ID,
         persist_state="session",
     )
-    if right.button("Delete", key="delete-pairs", width="stretch"):
+    store, row = services.store(), table.loc[chosen]
+    own = str(row["owner"]) == store.owner
+    if right.button("Delete", key="delete-pairs", disabled=not own, width="stretch"):
         confirm_deletion(chosen, labels[chosen])
+    sharing(
+        "cohort",
+        chosen,
+        str(row["owner"]),
+        shared=bool(row["shared"]),
+        own=own,
+        share=store.pairs.share,
+    )
     return chosen
 
 

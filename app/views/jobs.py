@@ -12,25 +12,24 @@ from app.components.job_view import EVERY_S, cancel, job_view
 from app.components.text import local_time, plain, without_formulas
 from xpert_core.jobs import Job
 from xpert_core.store.job_records import CANCELLED, DONE, FAILED
-from xpert_core.store.models import LOCAL_OWNER
 
 #: Seconds between looks at a list in which nothing runs.
 IDLE_S = 5.0
 
 
-def retry(job_id: str, owner: str) -> None:
+def retry(job_id: str) -> None:
     """Put a failed or cancelled job back into the queue."""
     with guarded_callback():
-        services.store().jobs.retry(job_id, owner)
+        services.store().jobs.retry(job_id)
 
 
 @st.dialog("Delete this job?")
-def confirm_deletion(job: Job, owner: str) -> None:
+def confirm_deletion(job: Job) -> None:
     """Ask before a job goes."""
 
     def delete(job_id: str) -> None:
         with guarded_callback():
-            services.store().jobs.delete(job_id, owner)
+            services.store().jobs.delete(job_id)
             st.query_params.pop(keys.JOB, None)
 
     words = (
@@ -52,10 +51,10 @@ def states(jobs: list[Job]) -> list[tuple[str, str]]:
     return [(job.id, job.status) for job in jobs]
 
 
-def job_table(owner: str, shown: list[tuple[str, str]]) -> None:
+def job_table(shown: list[tuple[str, str]]) -> None:
     """Table of the jobs; when one has another state than `shown`, the page is drawn anew."""
     with guarded():
-        jobs = services.store().jobs.find(owner)
+        jobs = services.store().jobs.find()
         if states(jobs) != shown:
             st.rerun()
         table = pd.DataFrame(
@@ -83,9 +82,9 @@ def job_table(owner: str, shown: list[tuple[str, str]]) -> None:
         )
 
 
-def list_page(owner: str) -> None:
+def list_page() -> None:
     """All jobs of the user."""
-    jobs = services.store().jobs.find(owner)
+    jobs = services.store().jobs.find()
     if not jobs:
         st.info(
             "No job yet. Long work (fine-tuning, training, benchmarks, large screens) is shown "
@@ -93,7 +92,7 @@ def list_page(owner: str) -> None:
         )
         return
     at_work = any(not job.ended for job in jobs)
-    st.fragment(run_every=EVERY_S if at_work else IDLE_S)(job_table)(owner, states(jobs))
+    st.fragment(run_every=EVERY_S if at_work else IDLE_S)(job_table)(states(jobs))
     labels = {job.id: f"{job.title} ({local_time(job.created_at)}, {job.id})" for job in jobs}
     chosen = st.selectbox("Job", list(labels), format_func=labels.__getitem__, key="chosen-job")
     job = next(job for job in jobs if job.id == chosen)
@@ -101,17 +100,17 @@ def list_page(owner: str) -> None:
     if columns[0].button("Open", type="primary", key="open-job", width="stretch"):
         st.query_params[keys.JOB] = chosen
         st.rerun()
-    actions(job, owner, columns[1:])
+    actions(job, columns[1:])
 
 
-def actions(job: Job, owner: str, columns: list[st.delta_generator.DeltaGenerator]) -> None:
+def actions(job: Job, columns: list[st.delta_generator.DeltaGenerator]) -> None:
     """Buttons of what can be done with a job as it stands; a running one is cancelled first."""
     columns[0].button(
         "Cancel",
         key="cancel-job",
         disabled=job.ended or job.cancel_requested,
         on_click=cancel,
-        args=(job.id, owner),
+        args=(job.id,),
         width="stretch",
     )
     columns[1].button(
@@ -119,30 +118,37 @@ def actions(job: Job, owner: str, columns: list[st.delta_generator.DeltaGenerato
         key="retry-job",
         disabled=job.status not in (FAILED, CANCELLED),
         on_click=retry,
-        args=(job.id, owner),
+        args=(job.id,),
         help="It goes on from its last checkpoint.",
         width="stretch",
     )
     if columns[2].button("Delete", key="delete-job", disabled=not job.ended, width="stretch"):
-        confirm_deletion(job, owner)
+        confirm_deletion(job)
 
 
-def job_page(job_id: str, owner: str) -> None:
+def job_page(job_id: str) -> None:
     """One job, at its own address."""
     st.page_link("views/jobs.py", label="All jobs", icon=":material/arrow_back:")
-    job = job_view(job_id, owner)
+    job = job_view(job_id)
     if job is None:
         return
     if job.status == DONE and job.result:
         result_of(job)
     if job.ended:
-        actions(job, owner, st.columns([1, 1, 1, 2])[:3])
+        actions(job, st.columns([1, 1, 1, 2])[:3])
 
 
 def result_of(job: Job) -> None:
     """Where the result of a finished job is."""
     run_id = (job.result or {}).get("run_id")
-    if run_id:
+    if job.kind == "finetune":
+        st.page_link(
+            "views/finetune.py",
+            label="Open the comparison",
+            icon=":material/link:",
+            query_params={keys.JOB: job.id},
+        )
+    elif run_id:
         st.page_link(
             "views/results.py",
             label="Open the result",
@@ -153,16 +159,16 @@ def result_of(job: Job) -> None:
         st.json(job.result or {}, expanded=1)
 
 
-def page(owner: str = LOCAL_OWNER) -> None:
+def page() -> None:
     """Draw the page from top to bottom."""
     st.title("Jobs")
     show_notice()
     job_id = st.query_params.get(keys.JOB)
     with guarded():
         if job_id:
-            job_page(job_id, owner)
+            job_page(job_id)
         else:
-            list_page(owner)
+            list_page()
 
 
 page()

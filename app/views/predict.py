@@ -49,6 +49,28 @@ def choose_cohort() -> str | None:
     )
 
 
+def choose_model() -> None:
+    """Selector of the model, where there are several that predict."""
+    registry = services.store().registry
+    models = {model.id: model for model in registry.list() if not model.why_not_predict}
+    if len(models) < 2:
+        st.session_state.pop(keys.MODEL, None)
+        return
+    default = registry.default().id
+    if st.session_state.get(keys.MODEL) not in models:
+        st.session_state[keys.MODEL] = default if default in models else next(iter(models))
+
+    def label(key: str) -> str:
+        words = [models[key].kind] + (["default"] if key == default else [])
+        return f"{models[key].name} ({', '.join(words)})"
+
+    chosen = st.selectbox(
+        "Model", list(models), format_func=label, key=keys.MODEL, persist_state="session"
+    )
+    if reason := models[chosen].why_not_default:
+        st.warning(f"Take its predictions with care: {plain(reason)}.")
+
+
 def choose_samples(options: list[str]) -> tuple[str, ...]:
     """Selector of samples; its list opens with "Select all", its cross clears it."""
     chosen = st.multiselect(
@@ -207,6 +229,8 @@ def page() -> None:
     cohort_id = choose_cohort()
     if cohort_id is None:
         return
+    choose_model()
+    services.predictor()
     profiles = open_cohort(cohort_id)
     samples = choose_samples(list(profiles.samples.index))
     drugs = drug_picker()
@@ -219,5 +243,4 @@ def page() -> None:
 
 st.title("Predict")
 with guarded():
-    services.predictor()
     page()

@@ -9,7 +9,9 @@ from app import keys, services
 from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.result_view import result_view
+from app.components.sharing import shared_words, sharing
 from app.components.text import local_time, plain, without_formulas
+from app.users import identities_configured
 from xpert_core.conditions import format_dose
 from xpert_core.prediction import Prediction
 
@@ -53,6 +55,13 @@ def choose(runs: pd.DataFrame) -> None:
     table["stored"] = table["created_at"].map(local_time)
     table["conditions"] = table.apply(conditions, axis=1)
     columns = ["stored", "cohort", "drugs", "conditions", "n_patients", "n_rows", "model"]
+    store = services.store()
+    if identities_configured():
+        table["sharing"] = [
+            shared_words(owner, shared=shared, own=owner == store.owner)
+            for owner, shared in zip(table["owner"], table["shared"], strict=True)
+        ]
+        columns.append("sharing")
     st.dataframe(
         without_formulas(table[[*columns, "address"]]),
         hide_index=True,
@@ -65,6 +74,7 @@ def choose(runs: pd.DataFrame) -> None:
             "n_patients": st.column_config.NumberColumn("Patients"),
             "n_rows": st.column_config.NumberColumn("Predictions"),
             "model": st.column_config.TextColumn("Model"),
+            "sharing": st.column_config.TextColumn("Shared"),
             "address": st.column_config.TextColumn(f"Address (?{keys.RUN}=)"),
         },
     )
@@ -79,8 +89,24 @@ def choose(runs: pd.DataFrame) -> None:
     if left.button("Open", type="primary", key="open-run", width="stretch"):
         st.query_params[keys.RUN] = chosen
         st.rerun()
-    if right.button("Delete", key="delete-run", width="stretch"):
+    own = runs.loc[chosen, "owner"] == store.owner
+    if right.button("Delete", disabled=not own, key="delete-run", width="stretch"):
         confirm_deletion(chosen, labels[chosen])
+    share_run(runs, chosen)
+
+
+def share_run(runs: pd.DataFrame, run_id: str) -> None:
+    """Sharing of a listed result."""
+    store = services.store()
+    run = runs.loc[run_id]
+    sharing(
+        "result",
+        run_id,
+        str(run["owner"]),
+        shared=bool(run["shared"]),
+        own=str(run["owner"]) == store.owner,
+        share=store.share_run,
+    )
 
 
 def list_page() -> None:
@@ -99,8 +125,14 @@ def result_page(run_id: str) -> None:
     prediction = stored_result(run_id)
     st.caption(f"Address of this result: ?{keys.RUN}={plain(run_id)}")
     result_view(prediction, run_id)
-    if st.button("Delete this result", key="delete-open-run"):
+    store = services.store()
+    runs = store.runs()
+    if run_id not in runs.index:
+        return  # deleted meanwhile in another window
+    own = runs.loc[run_id, "owner"] == store.owner
+    if st.button("Delete this result", disabled=not own, key="delete-open-run"):
         confirm_deletion(run_id, run_id)
+    share_run(runs, run_id)
 
 
 st.title("Results")

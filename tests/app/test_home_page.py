@@ -43,11 +43,11 @@ def test_a_missing_model_is_explained_and_the_rest_stands(
         assets_dir(), assets, ignore=shutil.ignore_patterns("models", "data"), symlinks=True
     )
     monkeypatch.setenv("XPERT_ASSETS", str(assets))
-    services.predictor.clear()
+    services.open_predictor.clear()
     try:
         page = open_page()
         assert not page.exception
         assert "How to fix" in texts(page.error)
         assert page.button(key="load-example")
     finally:
-        services.predictor.clear()
+        services.open_predictor.clear()
