@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from job_attempts import attempt, stop_at
 
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.genes import load_panel
-from xpert_core.jobs import JobContext, child, submit
-from xpert_core.jobs.kinds import function_of
+from xpert_core.jobs import submit
 from xpert_core.prediction import Predictor
 from xpert_core.store import Store
-from xpert_core.store.job_records import Job, WorkerName
 
 pytest.importorskip("lightning")
 
 SMALL_DATA = Path(__file__).parents[1] / "data" / "l1000_small.safetensors"
-WORKER = WorkerName("here", 1, "c" * 16)
 
 
 @pytest.fixture
@@ -30,34 +28,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store(f"sqlite:///{tmp_path / 'xpert.db'}")
     yield opened
     opened.close()
-
-
-def attempt(store: Store, prepare: Callable[[JobContext], None] = lambda _: None) -> Job:
-    """One attempt at the next job, in this process; a stopped one goes back into the queue."""
-    claim = store.claims.claim(WORKER)
-    assert claim is not None
-    context = JobContext(store, claim, lost=lambda: pytest.fail("the claim was lost"))
-    prepare(context)
-    status = child.run(context, claim, function_of(claim.job.kind))
-    if status == child.EXIT_STOPPED:
-        store.claims.release(claim)
-    return store.jobs.get(claim.job.id)
-
-
-def stop_at(steps: int) -> Callable[[JobContext], None]:
-    """Cancels a context once it reports so many steps."""
-
-    def prepare(context: JobContext) -> None:
-        report = context.progress
-
-        def progress(done: int, total: int, text: str = "") -> None:
-            report(done, total, text)
-            if done >= steps:
-                context.cancel()
-
-        context.progress = progress  # type: ignore[method-assign]
-
-    return prepare
 
 
 def test_predict_stores_what_the_predictor_says_once(store: Store) -> None:
