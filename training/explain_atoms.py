@@ -33,7 +33,7 @@ from xpert_core.explanation.atom_baselines import (
 )
 from xpert_core.explanation.atom_report import AtomExplanation, explain_atoms
 from xpert_core.explanation.drawing import attention_svg
-from xpert_core.explanation.pharmacophores import case_drugs
+from xpert_core.explanation.pharmacophores import case_drugs, marked_atoms, pharmacophores_of
 from xpert_core.files import write_bytes_atomic
 from xpert_core.paths import assets_dir
 from xpert_core.prediction import Predictor
@@ -111,7 +111,14 @@ def write_report(untrained: int) -> None:
     in_lines = {drug: explain(predictor, lines, drug, untrained) for drug in case_drugs()}
     in_patients = {drug: explain(predictor, few, drug, untrained) for drug in case_drugs()}
     for drug, found in in_lines.items():
-        svg = attention_svg(found.atoms, found.scores()["attention"].to_numpy(), title=drug)
+        groups = pharmacophores_of(found.atoms.drug)
+        svg = attention_svg(
+            found.atoms,
+            found.scores()["attention"].to_numpy(),
+            title=drug,
+            marked=np.any([marked_atoms(found.atoms, group) for group in groups], axis=0),
+            mark=", ".join(group.name for group in groups),
+        )
         write_bytes_atomic(FOLDER / f"atoms-{drug}.svg", svg.encode())
     text = page(predictor, in_lines, in_patients, list(CELL_LINES), untrained)
     write_bytes_atomic(FOLDER / "atoms.md", text.encode())
