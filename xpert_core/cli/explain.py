@@ -184,13 +184,12 @@ def _print_atoms(found: AtomExplanation, layer: str | None) -> None:
 
     from xpert_core.cli.console import output
     from xpert_core.explanation.atom_report import SCORES
+    from xpert_core.explanation.atom_words import reading
 
     attention, frame = found.attention, found.table(layer)
     print(
         f"{found.atoms.drug.name}, {attention.dose_um:g} uM, {attention.time_h:g} h: "
-        f"{len(found.atoms)} atoms, {len(attention.samples)} samples. "
-        f"{attention.on_atoms:.0%} of the attention goes to atoms, the rest to tokens of the "
-        "treatment and the whole molecule."
+        f"{len(found.atoms)} atoms, {len(attention.samples)} samples."
     )
     table = Table(
         "atom", *SCORES.values(), title=f"Share of all atoms (equal: {1 / len(frame):.1%})"
@@ -200,28 +199,8 @@ def _print_atoms(found: AtomExplanation, layer: str | None) -> None:
     output().print(table)
     if len(frame) > TOP:
         print(f"The first {TOP} of {len(frame)} atoms are shown.")
-    _print_agreement(found, layer)
-    for test in found.enrichment(layer).to_dict("records"):
-        print(
-            f"{test['pharmacophore']}, {SCORES[str(test['score'])].lower()}: {test['fold']:.2f} "
-            f"times the mean atom; p {_p(test['p_connected'])} against connected pieces, "
-            f"{_p(test['p_elements'])} against the same elements"
-        )
-    print("Attention is not mechanism: read it beside these baselines.")
-
-
-def _print_agreement(found: AtomExplanation, layer: str | None) -> None:
-    from xpert_core.explanation.atom_report import SCORES
-
-    if len(found.atoms) < 3:
-        return
-    for row in found.agreement(layer).to_dict("records"):
-        if row["first"] == "attention":
-            print(
-                f"Attention and {SCORES[row['second']].lower()}: Spearman {row['spearman']:+.2f} "
-                f"(p {_p(row['spearman_p'])} within the molecule), {row['overlap']:.1f} of the "
-                f"top {row['top_k']} shared ({row['overlap_expected']:.1f} by chance)"
-            )
+    for sentence in reading(found, layer):
+        print(sentence)
 
 
 def _print_genes(found: GeneAttention) -> None:
@@ -246,7 +225,3 @@ def _print_stability(found: Stability, runs: int) -> None:
         f"Agreement of {runs} models: mean cosine {found.mean_cosine:.3f}, mean Spearman "
         f"{found.mean_spearman:.3f}, mean CV {found.mean_cv:.3f}"
     )
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

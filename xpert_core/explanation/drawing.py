@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xpert_core.errors import ExplanationError
 from xpert_core.explanation.atoms import DrugAtoms
 
 #: Ends of the colour scale: paper to vermilion of the Okabe-Ito palette, and ground to it.
@@ -87,6 +88,36 @@ def describe(atoms: DrugAtoms, scores: np.ndarray, title: str, n_named: int = 5)
         f"Structural formula of {title}, {len(atoms)} atoms coloured by their score. Highest: "
         f"{named}. An equal share would be {1 / len(atoms):.1%}."
     )
+
+
+def mol_block(atoms: DrugAtoms) -> str:
+    """The shape the network saw, without hydrogens, as an MDL mol block in the order of tokens.
+
+    Raises
+    ------
+    ExplanationError
+        If the features of the drug have no coordinates.
+    """
+    from rdkit import Chem
+    from rdkit.Geometry import Point3D
+
+    if len(atoms.coordinates) != len(atoms):
+        raise ExplanationError(
+            f"No 3D shape of {atoms.drug.name} is known to the network.",
+            where="its features are made from the formula alone",
+            fix="Look at the formula instead.",
+        )
+    molecule = Chem.RWMol(Chem.MolFromSmiles(atoms.drug.smiles))
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    for i in reversed(range(molecule.GetNumAtoms())):
+        if molecule.GetAtomWithIdx(i).GetAtomicNum() == 1:
+            molecule.RemoveAtom(i)
+    shape = Chem.Conformer(len(atoms))
+    for i, place in enumerate(atoms.coordinates):
+        shape.SetAtomPosition(i, Point3D(*(float(x) for x in place)))
+    molecule.AddConformer(shape)
+    block: str = Chem.MolToMolBlock(molecule, includeStereo=False, kekulize=False)
+    return block
 
 
 def hex_colours(scores: np.ndarray, theme: str = "light") -> list[str]:
