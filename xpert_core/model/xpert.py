@@ -128,7 +128,12 @@ class XPert(nn.Module):
                 module.backend = backend
 
     def encode_profiles(
-        self, tokens: Tensor, maps: Maps | None = None, genes: Tensor | None = None
+        self,
+        tokens: Tensor,
+        maps: Maps | None = None,
+        genes: Tensor | None = None,
+        *,
+        base_branch: bool = True,
     ) -> CellStates:
         """Encode distinct control profiles, without any drug.
 
@@ -139,10 +144,12 @@ class XPert(nn.Module):
             Filled with the attention each token receives per layer, ``base_SA_i`` and so on.
         genes : Tensor of int64, shape (g,), optional
             Genes that take part, as if no other were there; all states then have g + 1 tokens.
+        base_branch : bool
+            False leaves it out, for those who look at the attention of the other branch alone.
         """
         embedded = self.cell_embedding(tokens, genes)
         base = None
-        if not self.config.single_branch:
+        if base_branch and not self.config.single_branch:
             base = embedded
             for i, layer in enumerate(self.base_layers):
                 assert isinstance(layer, SelfLayer)
@@ -188,6 +195,7 @@ class XPert(nn.Module):
         maps: Maps | None = None,
         genes: Tensor | None = None,
         prior: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Output:
         """Join profiles and treatments row by row.
 
@@ -201,6 +209,8 @@ class XPert(nn.Module):
             What the profiles were encoded with; the predictions have g genes.
         prior : Tensor, shape (R, G), optional
             See `Batch.prior`; needed where the configuration says `use_prior`.
+        queries : Tensor of int64, optional
+            Cell tokens (cls is 0, gene g is g + 1) over which `maps` are averaged; None = all.
         """
         state = cells.start
         layers = list(self.pert_layers)
@@ -214,7 +224,8 @@ class XPert(nn.Module):
                 state = layer.cell_self(state)
             drug = treatments.tokens[crosses]
             if maps is not None:
-                maps[f"CA_{i}"] = layer.cross_received(state, drug, treatments.mask)
+                asking = state if queries is None else state[:, queries]
+                maps[f"CA_{i}"] = layer.cross_received(asking, drug, treatments.mask)
             state = layer.cross(state, drug, treatments.mask)
             crosses += 1
         if prior is not None and genes is not None:

@@ -1,0 +1,1 @@
+"""Explanations: what the network attends to and depends on, each beside its nulls."""
