@@ -22,7 +22,7 @@ from xpert_core.explanation.atom_report import AtomExplanation, explain_atoms
 from xpert_core.explanation.atoms import gene_positions
 from xpert_core.explanation.files import read_gene_set
 from xpert_core.explanation.pharmacophores import case_drugs
-from xpert_core.prediction.predictor import Cancelled, Progress
+from xpert_core.prediction.predictor import Cancelled, Predictor, Progress
 
 #: Samples chosen at first: enough to see whether the sample matters.
 FIRST_SAMPLES = 10
@@ -110,13 +110,15 @@ def order(cohort_id: str, profiles: Profiles, drug: Drug | None) -> None:
     busy = running(keys.ATOM_TASK)
     if st.button("Explain", type="primary", disabled=busy or not ready, key="explain-atoms"):
         assert drug is not None
-        work = partial(_work, profiles, drug, dose, time, samples, genes)
+        # Whose model it is, a thread of its own could not say.
+        work = partial(_work, services.predictor(), profiles, drug, dose, time, samples, genes)
         st.session_state.pop(keys.ATOMS, None)
         st.session_state[keys.ATOM_ASKED] = (cohort_id, drug)
         launch(keys.ATOM_TASK, Task(work, services.engine_lock()))
 
 
 def _work(
+    predictor: Predictor,
     profiles: Profiles,
     drug: Drug,
     dose: float,
@@ -127,7 +129,7 @@ def _work(
     cancelled: Cancelled,
 ) -> AtomExplanation:
     return explain_atoms(
-        services.predictor(), profiles, drug, dose, time,
+        predictor, profiles, drug, dose, time,
         samples=samples, genes=genes, progress=progress, cancelled=cancelled,
     )  # fmt: skip
 
