@@ -221,7 +221,8 @@ def _sums_to_a_million(sums: np.ndarray) -> bool:
 
 def _steps_of_one_read(first: np.ndarray) -> bool:
     """Whether small values are whole multiples of the smallest one: CPM of counts."""
-    for row in first.astype(np.float64):
+    rows: np.ndarray = first.astype(np.float64)
+    for row in rows:
         positive = row[row > 0]
         if positive.size < 20:
             return False
