@@ -259,15 +259,20 @@ class _Bad:
 
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._infinite: list[tuple[int, int]] = []
+        self._infinite = 0
+        self._first_infinite = (0, 0)
 
     def look(self, values: np.ndarray, rows: list[int], text_columns: set[int]) -> None:
         """Look at a block; text in columns of text is none."""
         if text_columns:
             kept = {at: t for at, t in self._body.text_cells.items() if at[1] not in text_columns}
             self._body.text_cells = kept
-        if np.isinf(values).any():
-            self._infinite += [(rows[i], int(c)) for i, c in np.argwhere(np.isinf(values))]
+        infinite = np.isinf(values)
+        if infinite.any():
+            if not self._infinite:
+                line, column = np.unravel_index(infinite.argmax(), infinite.shape)
+                self._first_infinite = (rows[int(line)], int(column))
+            self._infinite += int(infinite.sum())
 
     def __bool__(self) -> bool:
         return bool(self._infinite or self._body.text_cells)
@@ -282,9 +287,8 @@ class _Bad:
         """
         body, columns = self._body, next(iter(self._body.column_fields.values()))
         if self._infinite:
-            row, column = self._infinite[0]
-            count = len(self._infinite)
-            raise infinite_error(body.name, body.row_numbers[row], columns[column], count)
+            row, column = self._first_infinite
+            raise infinite_error(body.name, body.row_numbers[row], columns[column], self._infinite)
         if body.text_cells:
             first = [
                 (f"row {body.row_numbers[row]}", columns[column], text)
