@@ -1,10 +1,13 @@
-"""Memory and speed of ``xpert data prepare lincs`` on a generated release.
+"""Memory and speed of ``xpert data prepare`` on generated files.
 
-Usage: python -m training.bench_prepare [PROFILES] [GENES]
+Usage: python -m training.bench_prepare [lincs [PROFILES [GENES]]]
+       python -m training.bench_prepare text [GENES [SAMPLES]]
 
-Writes matrices of random numbers with the headers of LINCS 2020 to a temporary folder (60,000
-treated profiles of 978 genes by default; a tenth as many vehicle wells), prepares them in a
-process of its own, and prints its peak memory and the profiles a second.
+``lincs`` writes matrices of random numbers with the headers of LINCS 2020 to a temporary folder
+(60,000 treated profiles of 978 genes by default; a tenth as many vehicle wells), prepares them in a
+process of its own, and prints its peak memory and the profiles a second. ``text`` writes a table of
+counts as text (60,000 genes x 2,000 samples by default), and reads it to the panel once in blocks,
+as ``panacea`` and ``cdsdb`` do, and once as a whole, as an upload is read.
 """
 
 from __future__ import annotations
@@ -14,14 +17,21 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 
+from xpert_core.cohorts import read_cohort
 from xpert_core.genes import load_panel
 from xpert_core.preparation.lincs import LincsFiles, LincsSettings, prepare
+from xpert_core.preparation.panel import PanelReader
+from xpert_core.preparation.records import Counts, silent
+from xpert_core.preparation.staging import staged
+from xpert_core.preparation.text_matrix import WholeMatrix, open_matrix
 
 WELLS_A_PLATE = 350
 BLOCK = 1024
@@ -82,21 +92,70 @@ def measure(files: LincsFiles, out: Path) -> None:
     print(f"peak memory {peak:,.0f} MiB, of which {before:,.0f} MiB before the first file was read")
 
 
-def main(profiles: int, genes: int) -> None:
+def in_its_own_process(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function in a new process: the peak of memory is that of a process."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+
+
+def lincs(profiles: int = 60_000, genes: int = 978) -> None:
     """Write a release and measure."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_release(folder, profiles, genes)
         size = sum(p.stat().st_size for p in folder.iterdir()) / 2**20
         print(f"{profiles:,} treated profiles x {genes:,} genes, {size:,.0f} MiB on disk")
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=measure, args=(files, folder / "out"))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(process.exitcode)
+        in_its_own_process(measure, files, folder / "out")
+
+
+def write_counts(path: Path, genes: int, samples: int) -> None:
+    """A table of counts, genes in rows, the landmark genes spread among the others."""
+    rng, symbols = np.random.default_rng(0), load_panel().symbols
+    names = [f"gene{i:06d}" for i in range(genes)]
+    for place, symbol in zip(rng.choice(genes, len(symbols), replace=False), symbols, strict=True):
+        names[place] = symbol
+    pool = [str(n) for n in rng.negative_binomial(1, 0.002, 100_000)]
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(",".join(["gene", *(f"sample{i:05d}" for i in range(samples))]) + "\n")
+        for name, first in zip(names, rng.integers(0, len(pool) - samples, genes), strict=True):
+            stream.write(",".join([name, *pool[first : first + samples]]) + "\n")
+
+
+def measure_text(path: Path, *, whole: bool) -> None:
+    """Read a table of counts to log2 values on the panel, and print what it took."""
+    load_panel()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started = time.perf_counter()
+    with staged(path.with_suffix(".h5ad")) as stage:
+        if whole:
+            matrix = WholeMatrix(read_cohort(path, limit_mb=100_000), silent)
+        else:
+            matrix = open_matrix(path, silent)
+        read = PanelReader(lambda: matrix, stage.entry(path.name, "")).read()
+        values = read.log2(np.arange(len(read.samples)), Counts())
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{'as a whole' if whole else 'in blocks'}: {seconds:.0f} s, peak memory {peak:,.0f} MiB, "
+        f"of which {before:,.0f} MiB before; {read.scale.used}, mean {np.nanmean(values):.6f}"
+    )
+
+
+def text(genes: int = 60_000, samples: int = 2_000) -> None:
+    """Write a table of counts and measure."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "counts.csv"
+        write_counts(path, genes, samples)
+        size = path.stat().st_size / 2**20
+        print(f"{genes:,} genes x {samples:,} samples, {size:,.0f} MiB of text")
+        for whole in (False, True):
+            in_its_own_process(partial(measure_text, whole=whole), path)
 
 
 if __name__ == "__main__":
-    numbers = [int(text) for text in sys.argv[1:]]
-    main(*(numbers + [60_000, 978][len(numbers) :]))
+    words = sys.argv[1:]
+    what = words.pop(0) if words and words[0] in ("lincs", "text") else "lincs"
+    {"lincs": lincs, "text": text}[what](*map(int, words))

@@ -335,7 +335,7 @@ def write_split(
     ------
     DataError
         When the split file is missing where one must be given, is not of the scenario, number of
-        folds or read-out, differs from the copy in `folder`, or cannot be used
+        folds, seed or read-out, differs from the copy in `folder`, or cannot be used
         (`learning.fold_files.load_folds`).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -398,14 +398,16 @@ def _check_split(
         wrong.append(f"its scenario is {folds.scenario.name}, not {scenario.name}")
     if len(folds) != config.n_folds:
         wrong.append(f"it has {len(folds)} folds, not {config.n_folds}")
+    if folds.seed != config.split_seed:
+        wrong.append(f"its seed is {folds.seed}, not split_seed {config.split_seed}")
     if rows is not None and (folds.parts[:, data.readout != rows] != NONE).any():
         wrong.append(f"rows of another read-out than {scenario.readout} take part")
     if wrong:
         raise DataError(
             "The split file is not of this benchmark.",
             where=f"{path}: {'; '.join(wrong)}",
-            fix="Give the file of that scenario, number of folds and read-out, or change these in "
-            "the configuration.",
+            fix="Give the file of that scenario, number of folds, seed and read-out, or change these "
+            "in the configuration (published splits have seed 0).",
         )
 
 

@@ -84,7 +84,10 @@ def panacea(
     out: Annotated[Path, typer.Option(help="h5ad file to write.")] = Path("panacea.h5ad"),
     force: Force = False,
 ) -> None:
-    """Prepare a table of counts of treated cell lines, DMSO samples as controls."""
+    """Prepare a table of counts of treated cell lines, DMSO samples as controls.
+
+    It can be stopped at any time: the same command goes on where it was.
+    """
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.preparation.panacea import prepare_panacea
 
@@ -106,7 +109,10 @@ def cdsdb(
     out: Annotated[Path, typer.Option(help="h5ad file to write.")] = Path("cdsdb.h5ad"),
     force: Force = False,
 ) -> None:
-    """Prepare patients before and after one chemical drug, as in CDS-DB."""
+    """Prepare patients before and after one chemical drug, as in CDS-DB.
+
+    It can be stopped at any time: the same command goes on where it was.
+    """
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.preparation.cdsdb import prepare_cdsdb
 
@@ -132,7 +138,10 @@ def geo(
     out: Annotated[Path, typer.Option(help="h5ad file to write.")] = Path("series.h5ad"),
     force: Force = False,
 ) -> None:
-    """Prepare a GEO series: one row a sample, or pairs with --patient and --timepoint."""
+    """Prepare a GEO series: one row a sample, or pairs with --patient and --timepoint.
+
+    It can be stopped at any time: the same command goes on where it was.
+    """
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.preparation.geo import GeoFields, prepare_geo
 

@@ -44,6 +44,32 @@ class Layout:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """Where samples and genes are in a table.
+
+    Attributes
+    ----------
+    samples_in : {"rows", "columns"}
+    rows, columns : list of int
+        Rows and columns of the table that hold values.
+    named : list of int
+        Those of `rows` or `columns`, counted among them, whose gene has a name.
+    identifiers : tuple of str
+        Of the named genes.
+    samples : SampleTable
+    notes : tuple of str
+    """
+
+    samples_in: str
+    rows: list[int]
+    columns: list[int]
+    named: list[int]
+    identifiers: tuple[str, ...]
+    samples: SampleTable
+    notes: tuple[str, ...]
+
+
 def lay_out(table: RawTable, panel: GenePanel, orientation: str, name: str) -> Layout:
     """Bring a table into samples x genes and read the sample labels.
 
@@ -62,14 +88,48 @@ def lay_out(table: RawTable, panel: GenePanel, orientation: str, name: str) -> L
     CohortError
         When no axis names genes, expression cells hold text, or samples cannot be told apart.
     """
-    _settle_text(table)
+    plan = arrange(table, text_only(table), panel, orientation, name)
+    values = table.values
+    if len(plan.rows) < values.shape[0] or len(plan.columns) < values.shape[1]:
+        values = values[np.ix_(plan.rows, plan.columns)]
+    if plan.samples_in == "columns":
+        values = values.T
+    if len(plan.named) < values.shape[1]:
+        values = values[:, plan.named]
+    return Layout(values, plan.identifiers, plan.samples, plan.notes)
+
+
+def arrange(
+    table: RawTable,
+    text: tuple[list[int], list[int]],
+    panel: GenePanel,
+    orientation: str,
+    name: str,
+) -> Arrangement:
+    """What `lay_out` decides by the labels alone; values of the table are not looked at.
+
+    Parameters
+    ----------
+    table : RawTable
+        Rows and columns of text become labels in it.
+    text : tuple of two lists of int
+        Rows and columns that hold nothing but text, as of `text_only`.
+    panel, orientation, name
+        As in `lay_out`.
+
+    Raises
+    ------
+    CohortError
+        As `lay_out`.
+    """
+    rows, columns = _settle_text(table, *text)
     samples_in = _samples_in(table, panel, orientation, name)
     if samples_in == "rows":
-        values, gene_fields, sample_fields = table.values, table.column_fields, table.row_fields
+        gene_fields, sample_fields = table.column_fields, table.row_fields
         numbers, axis = table.row_numbers, "row"
         _refuse_lost_samples(table, name)
     else:
-        values, gene_fields, sample_fields = table.values.T, table.row_fields, table.column_fields
+        gene_fields, sample_fields = table.row_fields, table.column_fields
         numbers, axis = table.column_numbers, "column"
     key = _gene_field(gene_fields, panel, name)
     identifiers = gene_fields[key]
@@ -84,9 +144,11 @@ def lay_out(table: RawTable, panel: GenePanel, orientation: str, name: str) -> L
     named = [i for i, label in enumerate(identifiers) if label]
     if len(named) < len(identifiers):
         notes.append(f"Genes without a name are left out: {len(identifiers) - len(named):,}.")
-        values, identifiers = values[:, named], [identifiers[i] for i in named]
+        identifiers = [identifiers[i] for i in named]
     samples = sample_table(sample_fields, numbers, name, axis)
-    return Layout(values, tuple(identifiers), samples, (*notes, *samples.notes))
+    return Arrangement(
+        samples_in, rows, columns, named, tuple(identifiers), samples, (*notes, *samples.notes)
+    )
 
 
 def _gene_field(fields: dict[str, list[str]], panel: GenePanel, name: str) -> str:
@@ -153,15 +215,21 @@ def _hits(labels: Sequence[str], panel: GenePanel) -> int:
     return resolve(present[::step], panel).n_found if present else 0
 
 
-def _settle_text(table: RawTable) -> None:
-    """Rows and columns that hold nothing but text are labels, not expression."""
+def text_only(table: RawTable) -> tuple[list[int], list[int]]:
+    """Rows and columns that hold nothing but text: they are labels, not expression."""
     text = table.text_cells
     if not text:
-        return
+        return [], []
     blank = np.isnan(table.values)
-    n_rows, n_columns = blank.shape
-    columns = sorted({c for _, c in text if blank[:, c].all()})
     rows = sorted({r for r, _ in text if blank[r].all()}) if table.row_fields else []
+    return rows, sorted({c for _, c in text if blank[:, c].all()})
+
+
+def _settle_text(
+    table: RawTable, rows: list[int], columns: list[int]
+) -> tuple[list[int], list[int]]:
+    """Make labels of rows and columns of text; returns the rows and columns that stay."""
+    text, n_rows, n_columns = table.text_cells, len(table.row_numbers), len(table.column_numbers)
     row_labels = next(iter(table.row_fields.values()), [])
     column_labels = next(iter(table.column_fields.values()))
     for c in columns:
@@ -170,16 +238,20 @@ def _settle_text(table: RawTable) -> None:
     for r in rows:
         key = unique_key(table.column_fields, row_labels[r])
         table.column_fields[key] = [text.get((r, c), "") for c in range(n_columns)]
-    _drop(table, set(rows), set(columns))
+    keep_rows = _without(n_rows, rows)
+    keep_columns = _without(n_columns, columns)
+    if rows or columns:
+        _drop_labels(table, keep_rows, keep_columns)
+    return keep_rows, keep_columns
 
 
-def _drop(table: RawTable, rows: set[int], columns: set[int]) -> None:
+def _without(size: int, dropped: list[int]) -> list[int]:
+    gone = set(dropped)
+    return [i for i in range(size) if i not in gone]
+
+
+def _drop_labels(table: RawTable, keep_rows: list[int], keep_columns: list[int]) -> None:
     """Remove rows and columns that became labels, keeping every position in step."""
-    if not rows and not columns:
-        return
-    keep_rows = [r for r in range(table.values.shape[0]) if r not in rows]
-    keep_columns = [c for c in range(table.values.shape[1]) if c not in columns]
-    table.values = table.values[np.ix_(keep_rows, keep_columns)]
     table.row_fields = {k: [v[r] for r in keep_rows] for k, v in table.row_fields.items()}
     table.column_fields = {k: [v[c] for c in keep_columns] for k, v in table.column_fields.items()}
     table.row_numbers = [table.row_numbers[r] for r in keep_rows]

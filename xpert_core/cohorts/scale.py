@@ -32,7 +32,29 @@ _SPELLINGS = {
 #: No log2 measurement exceeds this: 2**25 is more than any count or intensity in use.
 _LOG2_MAX = 25.0
 _CELLS_LOOKED_AT = 200_000
+#: Samples whose sums and steps are looked at.
+FIRST = 5
 _MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class ScaleSample:
+    """What of a matrix tells its scale: the extremes of all cells, and every gene of some samples.
+
+    Attributes
+    ----------
+    low, high : float
+        Over all measured cells; NaN where there is none.
+    part : ndarray of float32, shape (n_samples_looked_at, n_genes)
+        Rows `samples_looked_at` of the matrix, NaN where missing.
+    first : ndarray of float32, shape (up to 5, n_genes)
+        The first rows of the matrix.
+    """
+
+    low: float
+    high: float
+    part: np.ndarray
+    first: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -84,8 +106,28 @@ def detect_scale(values: np.ndarray, override: str | None = None, *, name: str =
     CohortError
         When the matrix holds no number, or the stated scale contradicts negative values.
     """
-    summary = _summarise(values, name)
-    detected, evidence = _recognise(summary, values)
+    rows = samples_looked_at(*values.shape)
+    low, high = (float(f.reduce(values, axis=None, initial=np.nan)) for f in (np.fmin, np.fmax))
+    sample = ScaleSample(low, high, values[rows], values[:FIRST])
+    return scale_of(sample, override, name=name)
+
+
+def samples_looked_at(n_samples: int, n_genes: int) -> np.ndarray:
+    """Rows of a matrix whose genes are all looked at: an even selection; int64."""
+    rows = max(3, _CELLS_LOOKED_AT // max(n_genes, 1))
+    return np.unique(np.linspace(0, n_samples - 1, min(rows, n_samples)).astype(int))
+
+
+def scale_of(sample: ScaleSample, override: str | None = None, *, name: str = "") -> ScaleReport:
+    """`detect_scale` for a matrix that is not in memory: the same answer from a part of it.
+
+    Raises
+    ------
+    CohortError
+        As `detect_scale`.
+    """
+    summary = _summarise(sample, name)
+    detected, evidence = _recognise(summary, sample.first)
     used = scale_name(override) if override else detected
     if used in ("counts", "tpm", "cpm") and summary.low < 0:
         raise CohortError(
@@ -100,10 +142,8 @@ def detect_scale(values: np.ndarray, override: str | None = None, *, name: str =
     return ScaleReport(detected, used, evidence, TRANSFORMS.get(used, "none possible"))
 
 
-def _summarise(values: np.ndarray, name: str) -> _Summary:
-    rows = max(3, _CELLS_LOOKED_AT // max(values.shape[1], 1))
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(rows, len(values))).astype(int))
-    part = values[chosen].astype(np.float64)
+def _summarise(sample: ScaleSample, name: str) -> _Summary:
+    part = sample.part.astype(np.float64)
     measured = part[~np.isnan(part)]
     if not measured.size:
         raise CohortError(
@@ -118,8 +158,8 @@ def _summarise(values: np.ndarray, name: str) -> _Summary:
     several = counts >= 3
     nonzero = measured[measured != 0]
     return _Summary(
-        low=float(np.nanmin(values)),
-        high=float(np.nanmax(values)),
+        low=sample.low,
+        high=sample.high,
         negative=float((measured < 0).mean()),
         whole=float((nonzero == np.round(nonzero)).mean()) if nonzero.size else 1.0,
         level_spread=float(means.std()),
@@ -129,7 +169,7 @@ def _summarise(values: np.ndarray, name: str) -> _Summary:
     )
 
 
-def _recognise(s: _Summary, values: np.ndarray) -> tuple[str, str]:
+def _recognise(s: _Summary, first: np.ndarray) -> tuple[str, str]:
     """The scale and the sentence that says why."""
     span = f"Values run from {s.low:.4g} to {s.high:.4g}"
     if s.low < 0:
@@ -137,9 +177,9 @@ def _recognise(s: _Summary, values: np.ndarray) -> tuple[str, str]:
     if s.whole >= 0.99 and not _sums_to_a_million(s.sums):
         return "counts", f"{span} and {s.whole:.0%} of the non-zero values are whole numbers."
     if s.high > _LOG2_MAX:
-        return _recognise_linear(s, values, span)
+        return _recognise_linear(s, first, span)
     evidence = f"{span}, as logarithms do (linear values would exceed {_LOG2_MAX:g})"
-    sums = np.exp2(values[:5].astype(np.float64)) - 1
+    sums = np.exp2(first.astype(np.float64)) - 1
     if _sums_to_a_million(np.nansum(sums, axis=1)):
         evidence += "; undoing log2(x + 1) gives one million per sample, so it is log2(CPM + 1) "
         evidence += "or log2(TPM + 1)"
@@ -162,14 +202,14 @@ def _recognise_negative(s: _Summary, span: str) -> tuple[str, str]:
     )
 
 
-def _recognise_linear(s: _Summary, values: np.ndarray, span: str) -> tuple[str, str]:
+def _recognise_linear(s: _Summary, first: np.ndarray, span: str) -> tuple[str, str]:
     top = f"the largest sample adds up to {s.sums.max():,.0f}"
     if s.whole >= 0.6 and not _sums_to_a_million(s.sums):
         return "counts", (
             f"{span} and {s.whole:.0%} of the non-zero values are whole numbers, as expected "
             "counts are."
         )
-    if _steps_of_one_read(values):
+    if _steps_of_one_read(first):
         return "cpm", f"{span}, {top}, and the values are multiples of one read per million."
     return "tpm", f"{span}, too large for logarithms and not whole numbers; {top}."
 
@@ -179,9 +219,10 @@ def _sums_to_a_million(sums: np.ndarray) -> bool:
     return bool(np.all(np.abs(sums / _MILLION - 1) < 0.03))
 
 
-def _steps_of_one_read(values: np.ndarray) -> bool:
+def _steps_of_one_read(first: np.ndarray) -> bool:
     """Whether small values are whole multiples of the smallest one: CPM of counts."""
-    for row in values[:5].astype(np.float64):
+    rows: np.ndarray = first.astype(np.float64)
+    for row in rows:
         positive = row[row > 0]
         if positive.size < 20:
             return False
@@ -206,16 +247,42 @@ def to_log2(cohort: Cohort, rows: np.ndarray, chosen: np.ndarray) -> None:
         Values on the cohort's scale, NaN where missing; log2 afterwards, NaN also where a sample
         has no reads.
     """
-    scale = cohort.scale.used
-    if scale == "counts":
+    library = None
+    if cohort.scale.used == "counts":
         library = np.array([np.nansum(cohort.expression[r], dtype=np.float64) for r in rows])
-        library[library <= 0] = np.nan
-        chosen *= (_MILLION / library).astype(np.float32)[:, None]
-    if scale in ("counts", "tpm", "cpm"):
+    bring_to_log2(cohort.scale, chosen, library, cohort.name)
+
+
+def bring_to_log2(
+    scale: ScaleReport, chosen: np.ndarray, library: np.ndarray | None, name: str
+) -> None:
+    """Bring values to the log2 scale, in place.
+
+    Parameters
+    ----------
+    scale : ScaleReport
+        Of `chosen`.
+    chosen : ndarray of float32, shape (n, g)
+        As in `to_log2`.
+    library : ndarray of float64, shape (n,), or None
+        Sum over all genes of the file, which counts are divided by.
+    name : str
+        File name, for messages.
+
+    Raises
+    ------
+    CohortError
+        When the scale has no way to log2.
+    """
+    if scale.used == "counts":
+        assert library is not None
+        reads = np.where(library > 0, library, np.nan)
+        chosen *= (_MILLION / reads).astype(np.float32)[:, None]
+    if scale.used in ("counts", "tpm", "cpm"):
         np.log2(np.add(chosen, 1, out=chosen), out=chosen)
-    elif scale != "log2":
+    elif scale.used != "log2":
         raise CohortError(
-            f"Values on the {scale} scale cannot be brought to log2 expression.",
-            where=cohort.name,
+            f"Values on the {scale.used} scale cannot be brought to log2 expression.",
+            where=name,
             fix="Upload the expression values before they were standardised.",
         )

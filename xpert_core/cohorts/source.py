@@ -6,11 +6,11 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from xpert_core.errors import CohortError
 from xpert_core.files import sha256_bytes, sha256_file
@@ -182,17 +182,96 @@ def library_reads(source: Source, what: str) -> Iterator[None]:
         ) from error
 
 
-def gunzip(source: Source) -> Source:
-    """The content of a gzip file, refused as soon as it passes the upload limit."""
+@dataclass(frozen=True)
+class StreamedText(Source):
+    """A text file on disk, gzipped or not, that is read in passes and never held whole.
+
+    Attributes
+    ----------
+    told : callable
+        Given the bytes of the file that a pass has read so far.
+    """
+
+    told: Callable[[int], None]
+
+    def open(self) -> BinaryIO:
+        """A fresh stream of the text, unpacked."""
+        assert isinstance(self.content, Path)
+        return cast(BinaryIO, io.BufferedReader(_Passing(self), MEGABYTE))
+
+    def packed(self) -> bool:
+        """Whether the file is gzipped."""
+        with cast(Path, self.content).open("rb") as stream:
+            return sniff(stream.read(512)) == "gzip"
+
+
+class _Passing(io.RawIOBase):
+    """One pass over a file, which says how far it is."""
+
+    def __init__(self, source: StreamedText) -> None:
+        packed, self._told = source.packed(), source.told
+        self._file = cast(Path, source.content).open("rb")
+        self._stream: Any = gzip.GzipFile(fileobj=self._file) if packed else self._file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        size = int(self._stream.readinto(buffer))
+        self._told(self._file.tell())
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+            self._file.close()
+        super().close()
+
+
+@contextmanager
+def unpacking(source: Source) -> Iterator[None]:
+    """Tell that a gzip file is damaged.
+
+    Raises
+    ------
+    CohortError
+        For what gzip raises inside the block.
+    """
     try:
-        with source.open() as packed, gzip.GzipFile(fileobj=packed) as stream:
-            content = stream.read(source.limit_bytes + 1)
+        yield
     except (OSError, EOFError, zlib.error) as error:
         raise CohortError(
             "The compressed file is damaged or was cut off.",
             where=f"{source.name} ({error})",
             fix="Copy or download the file again, or upload it uncompressed.",
         ) from error
+
+
+def refuse_empty(source: Source, content: bytes) -> None:
+    """Refuse a gzip file whose content, or the beginning of it, is nothing.
+
+    Raises
+    ------
+    CohortError
+        When `content` is empty.
+    """
+    if not content:
+        raise CohortError("The compressed file is empty.", where=source.name)
+
+
+def gunzip(source: Source) -> Source:
+    """The content of a gzip file, refused as soon as it passes the upload limit."""
+    with unpacking(source), source.open() as packed, gzip.GzipFile(fileobj=packed) as stream:
+        content = stream.read(source.limit_bytes + 1)
     if len(content) > source.limit_bytes:
         raise CohortError(
             f"The compressed file unpacks to more than {source.limit_bytes / MEGABYTE:,.1f} MB, "
@@ -200,6 +279,5 @@ def gunzip(source: Source) -> Source:
             where=source.name,
             fix="Keep only the samples and genes you need (the 978 landmark genes are enough).",
         )
-    if not content:
-        raise CohortError("The compressed file is empty.", where=source.name)
+    refuse_empty(source, content)
     return Source(source.name, content, source.limit_bytes)

@@ -112,6 +112,26 @@ def assemble(
     CohortError
         No header or no row below it, rows of unequal length, infinite numbers.
     """
+    body, stream = open_body(
+        rows, name=name, delimiter=delimiter, n_fields=n_fields, n_metadata_rows=n_metadata_rows
+    )
+    for number, cells in stream:
+        body.add(number, cells)
+    return body.finish()
+
+
+def open_body(
+    rows: Iterable[Row],
+    *,
+    name: str,
+    delimiter: str = "",
+    n_fields: int | None = None,
+    n_metadata_rows: int = 0,
+) -> tuple[Body, Iterator[Row]]:
+    """Read the header; returns what takes the rows below it, and these rows.
+
+    Parameters and errors are those of `assemble`.
+    """
     stream = (row for row in rows if any(row[1]))
     header, preview = _header_and_preview(stream, name)
     columns = _split_columns(header, preview, n_fields)
@@ -122,10 +142,7 @@ def assemble(
             fix="The file needs one column per gene (or per sample) with expression values.",
         )
     comma = _decimal_comma((row for _, row in preview), columns.values, delimiter)
-    body = _Body(header, columns, comma, n_metadata_rows, name)
-    for number, cells in chain(preview, stream):
-        body.add(number, cells)
-    return body.finish()
+    return Body(header, columns, comma, n_metadata_rows, name), chain(preview, stream)
 
 
 def _header_and_preview(stream: Iterator[Row], name: str) -> tuple[list[str], list[Row]]:
@@ -215,8 +232,18 @@ def _decimal_comma(rows: Iterable[list[str]], columns: Sequence[int], delimiter:
     return bool(found)
 
 
-class _Body:
-    """Collects the rows below the header."""
+class Body:
+    """Takes the rows below the header: their labels, and their numbers or the text among them.
+
+    Attributes
+    ----------
+    row_numbers : list of int
+        Row of the file behind each row of values so far.
+    text_cells : dict
+        As in `RawTable`.
+    column_fields : dict of list of str
+        As in `RawTable`.
+    """
 
     def __init__(
         self, header: list[str], columns: _Columns, comma: bool, n_metadata_rows: int, name: str
@@ -235,7 +262,19 @@ class _Body:
         self.span = slice(first, last) if last - first == len(columns.values) else None
 
     def add(self, number: int, cells: list[str]) -> None:
-        """Take one row of the file."""
+        """Take one row of the file, and keep its numbers."""
+        chosen = self.labels(number, cells)
+        if chosen is not None:
+            self.numbers.extend(self.parse(chosen))
+
+    def labels(self, number: int, cells: list[str]) -> list[str] | None:
+        """Take the labels of one row; returns its cells of values, None where it describes columns.
+
+        Raises
+        ------
+        CohortError
+            When the row has more or fewer cells than the header.
+        """
         if len(cells) != len(self.header):
             cells = self._fit(number, cells)
         chosen = cells[self.span] if self.span else [cells[c] for c in self.columns.values]
@@ -245,17 +284,28 @@ class _Body:
             self.column_fields[key] = [
                 "" if c.strip().lower() in MISSING else clean(c) for c in chosen
             ]
-            return
+            return None
         for column, label in zip(self.fields, labels, strict=True):
             column.append("" if label.lower() in MISSING else label)
+        self.row_numbers.append(number)
+        return chosen
+
+    def parse(self, chosen: list[str]) -> list[float]:
+        """Numbers of the row whose labels were taken last, NaN for blanks and text."""
         try:
             if self.comma or "_" in ",".join(chosen):
                 raise ValueError
-            numbers = list(map(float, chosen))
+            return list(map(float, chosen))
         except ValueError:
-            numbers = self._careful(chosen)
-        self.numbers.extend(numbers)
-        self.row_numbers.append(number)
+            return self._careful(chosen)
+
+    def number(self, cell: str) -> float | None:
+        """A cell as a number, NaN where it says that nothing was measured; None for other text."""
+        text = cell.strip()
+        value = self._parse(text)
+        if value is None:
+            return math.nan if text.lower() in MISSING else None
+        return math.nan if np.float32(value) == MISSING_NUMBER else value
 
     def _describes_columns(self, labels: list[str]) -> bool:
         """Whether the row is metadata of the columns (genes in rows), not expression."""
@@ -278,7 +328,7 @@ class _Body:
     def _careful(self, cells: list[str]) -> list[float]:
         """Numbers of a row that holds blanks, decimal commas or text."""
         numbers = []
-        row = len(self.row_numbers)
+        row = len(self.row_numbers) - 1
         for column, cell in enumerate(cells):
             text = cell.strip()
             value = self._parse(text)
@@ -302,35 +352,45 @@ class _Body:
         """Row, column and value of the first text cells."""
         found = []
         for (row, column), text in islice(self.text_cells.items(), 5):
-            number = self.row_numbers[row] if row < len(self.row_numbers) else "below"
-            found.append((f"row {number}", self.header[self.columns.values[column]], text))
+            found.append(
+                (f"row {self.row_numbers[row]}", self.header[self.columns.values[column]], text)
+            )
         return found
 
     def finish(self) -> RawTable:
-        """The table, once every row was taken."""
+        """The table, once every row was taken by `add`."""
+        table = self.skeleton()
         shape = (len(self.row_numbers), len(self.columns.values))
-        if shape[0] == 0:
+        table.values = np.frombuffer(self.numbers, dtype=np.float32).reshape(shape)
+        blank_missing(table, self.name)
+        return table
+
+    def skeleton(self) -> RawTable:
+        """The labels of the rows taken, in a table whose values are left out (shape (0, 0)).
+
+        Raises
+        ------
+        CohortError
+            When no row was taken.
+        """
+        if not self.row_numbers:
             raise CohortError(
                 "The file has no row with expression values.",
                 where=self.name,
                 fix="Add at least one sample or gene below the header.",
             )
-        values = np.frombuffer(self.numbers, dtype=np.float32).reshape(shape)
         row_fields: dict[str, list[str]] = {}
         for column, cells in zip(self.columns.fields, self.fields, strict=True):
             row_fields[unique_key(row_fields, self.header[column])] = cells
-        notes = ["Numbers are written with a decimal comma."] if self.comma else []
-        table = RawTable(
-            values,
+        return RawTable(
+            np.empty((0, 0), dtype=np.float32),
             row_fields,
             self.column_fields,
             self.row_numbers,
             [c + 1 for c in self.columns.values],
             self.text_cells,
-            notes=notes,
+            notes=["Numbers are written with a decimal comma."] if self.comma else [],
         )
-        blank_missing(table, self.name)
-        return table
 
 
 def blank_missing(table: RawTable, name: str) -> None:
@@ -350,13 +410,17 @@ def blank_missing(table: RawTable, name: str) -> None:
             first = row, int(columns[0])
     if first:
         label = next(iter(table.column_fields.values()))[first[1]]
-        raise CohortError(
-            f"{infinite:,} {'cell is' if infinite == 1 else 'cells are'} infinite or too large for "
-            "a number.",
-            where=f"{name}, row {table.row_numbers[first[0]]}, column {shown(label)}",
-            fix="Infinite values usually come from the logarithm of zero: use log2(x + 1), or "
-            "leave the cell blank.",
-        )
+        raise infinite_error(name, table.row_numbers[first[0]], label, infinite)
+
+
+def infinite_error(name: str, row: int, column: str, count: int) -> CohortError:
+    """The error for infinite numbers; `row` and `column` are those of the first one."""
+    return CohortError(
+        f"{count:,} {'cell is' if count == 1 else 'cells are'} infinite or too large for a number.",
+        where=f"{name}, row {row}, column {shown(column)}",
+        fix="Infinite values usually come from the logarithm of zero: use log2(x + 1), or "
+        "leave the cell blank.",
+    )
 
 
 def text_error(

@@ -113,15 +113,59 @@ def rows(source: Source, encoding: Encoding, delimiter: str, *, skip: int = 0) -
             ) from error
 
 
-@reader(".csv", ".tsv", ".txt", ".tab", content="text")
+#: Extensions of delimited text.
+SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
+
+
+@reader(*SUFFIXES, content="text")
 def read_delimited(source: Source) -> RawTable:
     """Read CSV, TSV or other delimited text."""
-    encoding = detect_encoding(source)
-    lines, skip, named = _first_lines(source, encoding)
-    if lines and re.match(r"#1\.[23]\s*$", lines[0]):
+    form = text_form(source)
+    if form.is_gct:
         from xpert_core.cohorts.gct import read_gct
 
         return read_gct(source)
+    table = assemble(form.rows(source), name=source.name, delimiter=form.delimiter)
+    table.notes[:0] = _notes(source, form.encoding, form.delimiter)
+    return table
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How a text file is split into rows of cells.
+
+    Attributes
+    ----------
+    encoding : Encoding
+    delimiter : str
+    skip : int
+        Lines above the header.
+    is_gct : bool
+        Whether it is a GCT file, whatever its name; it has a reader of its own.
+    """
+
+    encoding: Encoding
+    delimiter: str
+    skip: int
+    is_gct: bool
+
+    def rows(self, source: Source) -> Iterator[Row]:
+        """Rows of cells of the file from its header on."""
+        return rows(source, self.encoding, self.delimiter, skip=self.skip)
+
+
+def text_form(source: Source) -> TextForm:
+    """Recognise encoding and delimiter.
+
+    Raises
+    ------
+    CohortError
+        When the bytes are not text, or nothing separates cells.
+    """
+    encoding = detect_encoding(source)
+    lines, skip, named = _first_lines(source, encoding)
+    if lines and re.match(r"#1\.[23]\s*$", lines[0]):
+        return TextForm(encoding, "\t", skip, True)
     delimiter = named or detect_delimiter(lines)
     if not delimiter:
         raise CohortError(
@@ -129,11 +173,7 @@ def read_delimited(source: Source) -> RawTable:
             where=source.name,
             fix="Save the table as CSV with commas between the cells.",
         )
-    table = assemble(
-        rows(source, encoding, delimiter, skip=skip), name=source.name, delimiter=delimiter
-    )
-    table.notes[:0] = _notes(source, encoding, delimiter)
-    return table
+    return TextForm(encoding, delimiter, skip, False)
 
 
 def _first_lines(source: Source, encoding: Encoding) -> tuple[list[str], int, str]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xpert_core.cohorts import Cohort
 from xpert_core.drugs.search import plain
 from xpert_core.errors import DataError
 from xpert_core.paths import assets_dir
 from xpert_core.preparation.layout import write_prepared
-from xpert_core.preparation.matrices import align, on_panel, read_matrix
+from xpert_core.preparation.matrices import align
 from xpert_core.preparation.pairing import pair_patients, stages_of
+from xpert_core.preparation.panel import PanelReader
 from xpert_core.preparation.records import Counts, Prepared, Report, digests, rows_of, silent
 from xpert_core.preparation.sheets import is_vehicle, need_file, read_sheet, refuse_repeats
+from xpert_core.preparation.staging import staged
+from xpert_core.preparation.text_matrix import open_matrix
 
 _NEEDED = {
     "sample": ("sample_id", "geo_accession", "sample accession"),
@@ -112,53 +115,61 @@ def prepare_cdsdb(
     counts = Counts()
     table = read_sheet(sheet, "sample sheet", _NEEDED, _OPTIONAL)
     refuse_repeats(table["sample"], "sample ids", f"{sheet.name}, column sample")
-    values, found, scales = _read_all(matrices, table, counts, sheet.name, report)
-    rows = stages_of(found, counts)
-    rows = _single_chemicals(rows, agents_without_structure(non_chemical), counts)
-    counts.refuse_empty(len(rows), sheet.name)
-    _refuse_across(rows, sheet.name)
-    obs, x, x_ctl = pair_patients(rows, values, counts, sheet.name)
-    data = Prepared(
-        obs, rows_of(x), rows_of(x_ctl), "pairs", "log2; by matrix: " + "; ".join(scales),
-        "cdsdb", digests([*matrices, sheet, non_chemical], report),
-        {"non_chemical": non_chemical.name if non_chemical else ""}, counts,
-    )  # fmt: skip
-    return write_prepared(out, data, report=report), counts
+    others = agents_without_structure(non_chemical)
+    for path in matrices:
+        need_file(path, "expression matrix")
+    inputs = digests([*matrices, sheet, non_chemical], report)
+    with staged(out) as stage:
+        readers = [
+            PanelReader(partial(open_matrix, path, report), stage.entry(path.name, digest))
+            for path, digest in zip(matrices, inputs.values(), strict=False)
+        ]
+        values, found, scales = _read_all(readers, _names(matrices), table, counts, sheet.name)
+        rows = stages_of(found, counts)
+        rows = _single_chemicals(rows, others, counts)
+        counts.refuse_empty(len(rows), sheet.name)
+        _refuse_across(rows, sheet.name)
+        obs, x, x_ctl = pair_patients(rows, values, counts, sheet.name)
+        data = Prepared(
+            obs, rows_of(x), rows_of(x_ctl), "pairs", "log2; by matrix: " + "; ".join(scales),
+            "cdsdb", inputs, {"non_chemical": non_chemical.name if non_chemical else ""}, counts,
+        )  # fmt: skip
+        return write_prepared(out, data, report=report), counts
 
 
 def _read_all(
-    matrices: Sequence[Path], table: pd.DataFrame, counts: Counts, where: str, report: Report
+    readers: Sequence[PanelReader],
+    names: Sequence[str],
+    table: pd.DataFrame,
+    counts: Counts,
+    where: str,
 ) -> tuple[np.ndarray, pd.DataFrame, list[str]]:
     """Values of the samples of every matrix, their rows of the sheet, the scale of each matrix."""
-    cohorts = [read_matrix(path) for path in matrices]
-    names = [str(sample) for cohort in cohorts for sample in cohort.samples.index]
-    found = align(table, names, counts, where)
-    start, values, scales = 0, [], []
-    for done, cohort in enumerate(cohorts, start=1):
-        size = len(cohort.samples)
-        inside = found["position"].between(start, start + size - 1)
-        own = found.loc[inside, "position"].to_numpy() - start
-        if len(own):
-            values.append(on_panel(cohort, own, counts))
-            scales.append(f"{cohort.name} {cohort.scale.used}, {cohort.scale.transform}")
-        start += size
-        report("Matrices", done, len(cohorts))
-    # `on_panel` gives the samples in the order of the sheet, matrix by matrix.
-    last = np.cumsum([len(c.samples) for c in cohorts])
+    samples = [reader.samples for reader in readers]
+    found = align(table, [name for own in samples for name in own], counts, where)
+    last = np.cumsum([len(own) for own in samples])
     matrix = np.searchsorted(last, found["position"].to_numpy(), side="right")
+    values, scales = [], []
+    for number, (reader, end) in enumerate(zip(readers, last, strict=True)):
+        own = found.loc[matrix == number, "position"].to_numpy() - (end - len(samples[number]))
+        if len(own):
+            read = reader.read()
+            values.append(read.log2(own, counts))
+            scales.append(f"{read.name} {read.scale.used}, {read.scale.transform}")
+    # The samples of a matrix are in the order of the sheet, matrix by matrix.
     found = found.iloc[np.argsort(matrix, kind="stable")].reset_index(drop=True)
-    found["matrix"] = np.array(_names(cohorts))[np.sort(matrix)]
+    found["matrix"] = np.array(names)[np.sort(matrix)]
     found["dataset"] = found["dataset"].where(found["dataset"] != "", found["matrix"])
     return np.concatenate(values), found.assign(row=np.arange(len(found))), scales
 
 
-def _names(cohorts: Sequence[Cohort]) -> list[str]:
+def _names(matrices: Sequence[Path]) -> list[str]:
     """A name for each matrix; files of one name in two folders are numbered."""
     names: list[str] = []
-    for cohort in cohorts:
-        name, number = cohort.name, 2
+    for path in matrices:
+        name, number = path.name, 2
         while name in names:
-            name, number = f"{cohort.name} ({number})", number + 1
+            name, number = f"{path.name} ({number})", number + 1
         names.append(name)
     return names
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xpert_core.cohorts import Cohort
 from xpert_core.cohorts.metadata import sample_table, spelling, timepoint
-from xpert_core.cohorts.scale import detect_scale, scale_name
+from xpert_core.cohorts.scale import scale_name
 from xpert_core.errors import CohortError, DataError
-from xpert_core.files import sha256_file
 from xpert_core.preparation.layout import write_prepared
-from xpert_core.preparation.matrices import on_panel
 from xpert_core.preparation.pairing import pair_patients, stages_of
+from xpert_core.preparation.panel import PanelMatrix, PanelReader
 from xpert_core.preparation.records import Counts, Prepared, Report, digests, rows_of, silent
-from xpert_core.preparation.series_matrix import SeriesMatrix, read_series_matrix
+from xpert_core.preparation.series_matrix import SeriesHeader, SeriesTable, read_series_header
+from xpert_core.preparation.staging import staged
 
 _FIELDS = ("patient", "timepoint", "drug", "dose", "time", "cancer", "response")
 
@@ -74,61 +74,57 @@ def prepare_geo(
         When the file cannot be used, its scale has no way to log2, or a column is not there.
     """
     chosen, counts = named or GeoFields(), Counts()
-    series = read_series_matrix(path)
-    counts.add("samples", len(series.samples))
-    counts.add("probes or genes", len(series.identifiers))
+    wanted = scale_name(scale) if scale else None
+    series = read_series_header(path)
     if bool(chosen.patient) != bool(chosen.timepoint):
         raise DataError(
             "Pairs need both a patient column and a time point column.",
             where=f"columns: {', '.join(series.samples.columns)[:400]}",
             fix="Name both, or neither for one row a sample.",
         )
-    cohort = _cohort(series, path, scale)
     fields = _named(series, chosen)
-    values = on_panel(cohort, np.arange(len(series.samples)), counts)
-    kind, x_ctl = "samples", None
-    if chosen.patient:
-        kind = "pairs"
-        rows = fields.assign(
-            sample=series.samples.index, row=np.arange(len(values)), smiles="",
-            platform=series.series.get("platform_id", ""),
-            dataset=series.series.get("geo_accession", ""),
+    inputs = digests([path], report)
+    with staged(out) as stage:
+        entry = stage.entry("series", path.name, *inputs.values())
+        matrix = PanelReader(partial(SeriesTable, path, report), entry).read(wanted)
+        counts.add("samples", len(matrix.samples))
+        counts.add("probes or genes", matrix.n_genes)
+        values = matrix.log2(np.arange(len(matrix.samples)), counts)
+        obs, x, x_ctl = _rows(series, fields, values, counts, pairs=bool(chosen.patient))
+        data = Prepared(
+            obs, rows_of(x), None if x_ctl is None else rows_of(x_ctl),
+            "samples" if x_ctl is None else "pairs", _scale_told(matrix), "geo", inputs,
+            {**asdict(chosen), "series": series.series.get("geo_accession", ""),
+             "platform": series.series.get("platform_id", ""),
+             "scale_evidence": matrix.scale.evidence}, counts,
         )  # fmt: skip
-        rows = stages_of(rows.reset_index(drop=True), counts)
-        obs, values, before = pair_patients(rows, values, counts, path.name)
-        extra = series.samples.drop(columns=[c for c in obs if c in series.samples])
-        obs = obs.join(extra)
-        x_ctl = rows_of(before)
-    else:
-        obs = _sample_obs(series.samples, fields)
-    detected = cohort.scale
-    data = Prepared(
-        obs, rows_of(values), x_ctl, kind, _scale_told(cohort), "geo", digests([path], report),
-        {**asdict(chosen), "series": series.series.get("geo_accession", ""),
-         "platform": series.series.get("platform_id", ""), "scale_evidence": detected.evidence},
-        counts,
+        return write_prepared(out, data, report=report), counts
+
+
+def _rows(
+    series: SeriesHeader, fields: pd.DataFrame, values: np.ndarray, counts: Counts, *, pairs: bool
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
+    """One row a sample, or pairs of patients with what was before treatment."""
+    if not pairs:
+        return _sample_obs(series.samples, fields), values, None
+    rows = fields.assign(
+        sample=series.samples.index, row=np.arange(len(values)), smiles="",
+        platform=series.series.get("platform_id", ""),
+        dataset=series.series.get("geo_accession", ""),
     )  # fmt: skip
-    return write_prepared(out, data, report=report), counts
+    rows = stages_of(rows.reset_index(drop=True), counts)
+    obs, x, x_ctl = pair_patients(rows, values, counts, series.name)
+    extra = series.samples.drop(columns=[c for c in obs if c in series.samples])
+    return obs.join(extra), x, x_ctl
 
 
-def _scale_told(cohort: Cohort) -> str:
+def _scale_told(matrix: PanelMatrix) -> str:
     """The scale of the values written: log2, and what made it so."""
-    transform = cohort.scale.transform
+    transform = matrix.scale.transform
     return "log2" if transform == "none" else transform
 
 
-def _cohort(series: SeriesMatrix, path: Path, scale: str | None) -> Cohort:
-    wanted = scale_name(scale) if scale else None
-    found = detect_scale(series.values, wanted, name=series.name)
-    table = sample_table(
-        {"sample_id": list(series.samples.index)}, range(len(series.samples)), series.name
-    )
-    return Cohort(
-        series.name, series.values, series.identifiers, table.frame, found, sha256_file(path)
-    )
-
-
-def _named(series: SeriesMatrix, chosen: GeoFields) -> pd.DataFrame:
+def _named(series: SeriesHeader, chosen: GeoFields) -> pd.DataFrame:
     """The chosen fields of every sample, "" where none is named.
 
     Raises

@@ -1,35 +1,17 @@
-"""Expression matrices with a sample sheet: samples found on both sides, values on the panel."""
+"""Axes of expression matrices: samples found in a sheet too, columns that name panel genes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xpert_core.cohorts import Cohort, read_cohort
 from xpert_core.cohorts.profiles import MINIMUM_FRACTION
-from xpert_core.cohorts.scale import to_log2
 from xpert_core.errors import DataError
 from xpert_core.genes import load_panel, resolve
 from xpert_core.preparation.records import Counts, names_of
-from xpert_core.preparation.sheets import need_file, refuse_repeats
-
-LIMIT_MB = 8000.0
-"""Largest matrix that is read as a whole."""
-
-
-def read_matrix(path: Path, scale: str | None = None) -> Cohort:
-    """A matrix of any supported format, genes in rows or columns.
-
-    Raises
-    ------
-    DataError, CohortError
-        When it is missing, damaged, names no gene, or holds text for numbers.
-    """
-    need_file(path, "expression matrix")
-    return read_cohort(path, scale=scale, limit_mb=LIMIT_MB)
+from xpert_core.preparation.sheets import refuse_repeats
 
 
 def align(sheet: pd.DataFrame, samples: Sequence[str], counts: Counts, where: str) -> pd.DataFrame:
@@ -56,27 +38,6 @@ def align(sheet: pd.DataFrame, samples: Sequence[str], counts: Counts, where: st
             fix="Write the samples in the sheet as the matrix names them.",
         )
     return found
-
-
-def on_panel(cohort: Cohort, rows: np.ndarray, counts: Counts) -> np.ndarray:
-    """log2 values of samples on the panel; float32, shape (n, G), NaN where not measured.
-
-    Probes of one gene are averaged on the log2 scale, which is counted; of other repeated
-    identifiers the most direct is taken (see `xpert_core.genes.resolve`).
-
-    Raises
-    ------
-    DataError
-        When fewer than half of the panel is there.
-    CohortError
-        When the scale has no way to log2.
-    """
-    gene_of, n_found = _genes_of_columns(cohort, counts)
-    columns = np.flatnonzero(gene_of >= 0)
-    chosen = cohort.expression[np.ix_(rows, columns)].astype(np.float32)
-    to_log2(cohort, rows, chosen)
-    refuse_few(n_found, cohort.name, cohort.identifiers)
-    return averaged(chosen, gene_of[columns])
 
 
 def refuse_few(found: int, name: str, identifiers: Sequence[str]) -> None:
@@ -115,14 +76,18 @@ def averaged(values: np.ndarray, gene_of: np.ndarray) -> np.ndarray:
     return found.T.astype(np.float32)
 
 
-def _genes_of_columns(cohort: Cohort, counts: Counts) -> tuple[np.ndarray, int]:
-    """Panel gene of each column, -1 for none; and how many genes are found."""
+def genes_of_columns(identifiers: Sequence[str], counts: Counts) -> tuple[np.ndarray, int]:
+    """Panel gene of each column, -1 for none; and how many genes are found.
+
+    Several probes of a gene are all taken; of other repeated identifiers the most direct is (see
+    `xpert_core.genes.resolve`).
+    """
     panel = load_panel()
-    report = resolve(cohort.identifiers, panel)
-    gene_of = np.full(len(cohort.identifiers), -1, dtype=np.int64)
+    report = resolve(identifiers, panel)
+    gene_of = np.full(len(identifiers), -1, dtype=np.int64)
     found = np.flatnonzero(report.column_of_gene >= 0)
     gene_of[report.column_of_gene[found]] = found
-    own = report.table.iloc[: len(cohort.identifiers)]
+    own = report.table.iloc[: len(identifiers)]
     place = {symbol: gene for gene, symbol in enumerate(panel.symbols)}
     is_probe = (own["kind"] == "probe").to_numpy()
     for column in np.flatnonzero(is_probe & (own["symbol"] != "").to_numpy()):

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xpert_core.cohorts import Cohort
-from xpert_core.errors import DataError
 from xpert_core.preparation.doses import dose_bins, read_doses, read_times, time_bins
 from xpert_core.preparation.layout import write_prepared
-from xpert_core.preparation.matrices import align, on_panel, read_matrix
+from xpert_core.preparation.matrices import align
+from xpert_core.preparation.panel import PanelMatrix, PanelReader, read_lengths
 from xpert_core.preparation.records import Counts, Prepared, Report, digests, rows_of, silent
-from xpert_core.preparation.sheets import is_vehicle, read_sheet
+from xpert_core.preparation.sheets import is_vehicle, need_file, read_sheet
+from xpert_core.preparation.staging import staged
+from xpert_core.preparation.text_matrix import open_matrix
 
 _NEEDED = {
     "sample": ("sample_id", "geo_accession"),
@@ -26,7 +27,6 @@ _OPTIONAL = {
     "smiles": ("canonical_smiles",), "plate": ("det_plate", "batch"), "pert_id": (),
     "dose_unit": ("pert_dose_unit",),
 }  # fmt: skip
-_MILLION = 1e6
 
 
 def prepare_panacea(
@@ -63,71 +63,33 @@ def prepare_panacea(
     """
     counts = Counts()
     table = read_sheet(sheet, "sample sheet", _NEEDED, _OPTIONAL)
-    cohort = read_matrix(counts_table)
-    rows = align(table, list(cohort.samples.index), counts, sheet.name)
-    report("Samples", 0, len(rows))
-    if lengths is not None:
-        cohort = transcripts_per_million(cohort, lengths, counts)
-        scale = "log2(TPM + 1)"
-    else:
-        scale = "log2" if cohort.scale.used == "log2" else cohort.scale.transform
-        scale = {"log2(x + 1)": f"log2({cohort.scale.used.upper()} + 1)"}.get(scale, scale)
-    values = on_panel(cohort, rows["position"].to_numpy(), counts)
-    unread = np.isnan(values).all(axis=1)
-    rows["row"] = np.arange(len(rows))
-    rows = counts.keep(rows, ~unread, "no reads")
-    obs, x, x_ctl = _conditions(rows, values, counts, sheet.name)
-    report("Samples", len(rows), len(rows))
-    data = Prepared(
-        obs, rows_of(x), rows_of(x_ctl), "pairs", scale, "panacea",
-        digests([counts_table, sheet, lengths], report),
-        {"control": "mean of the DMSO samples", "scale_evidence": cohort.scale.evidence}, counts,
-    )  # fmt: skip
-    return write_prepared(out, data, report=report), counts
+    known = None if lengths is None else read_lengths(lengths)
+    need_file(counts_table, "expression matrix")
+    inputs = digests([counts_table, sheet, lengths], report)
+    hashes = list(inputs.values())
+    with staged(out) as stage:
+        entry = stage.entry(counts_table.name, hashes[0], *hashes[2:])
+        reader = PanelReader(lambda: open_matrix(counts_table, report), entry, known)
+        rows = align(table, reader.samples, counts, sheet.name)
+        matrix = reader.read()
+        values = matrix.log2(rows["position"].to_numpy(), counts)
+        rows["row"] = np.arange(len(rows))
+        rows = counts.keep(rows, ~np.isnan(values).all(axis=1), "no reads")
+        obs, x, x_ctl = _conditions(rows, values, counts, sheet.name)
+        data = Prepared(
+            obs, rows_of(x), rows_of(x_ctl), "pairs", _scale_told(matrix), "panacea", inputs,
+            {"control": "mean of the DMSO samples", "scale_evidence": matrix.scale.evidence},
+            counts,
+        )  # fmt: skip
+        return write_prepared(out, data, report=report), counts
 
 
-def transcripts_per_million(cohort: Cohort, lengths: Path, counts: Counts) -> Cohort:
-    """Counts divided by gene length, scaled to a million a sample; genes without one left out.
-
-    Raises
-    ------
-    DataError
-        When the values are no counts, or a length is not positive.
-    """
-    from dataclasses import replace
-
-    from xpert_core.cohorts.scale import detect_scale
-
-    if cohort.scale.used != "counts":
-        raise DataError(
-            "Gene lengths were given, but the matrix does not hold counts.",
-            where=f"{cohort.name}: {cohort.scale.evidence}",
-            fix="Leave the lengths out: values on this scale need none.",
-        )
-    table = read_sheet(lengths, "table of gene lengths", {"gene": ("gene_id",), "length": ()}, {})
-    number = pd.to_numeric(table["length"], errors="coerce")
-    if not (number > 0).all():
-        raise DataError(
-            "Gene lengths must be greater than zero.",
-            where=f"{lengths.name}: {int((~(number > 0)).sum())} are not",
-        )
-    known = dict(zip(table["gene"], number, strict=True))
-    length = np.array([known.get(gene, np.nan) for gene in cohort.identifiers])
-    chosen = np.flatnonzero(np.isfinite(length))
-    counts.add("genes with a length", len(chosen))
-    counts.add("left out: genes without a length", len(length) - len(chosen))
-    if not len(chosen):
-        raise DataError(
-            "No gene of the matrix has a length.",
-            where=f"{cohort.name} begins with {', '.join(cohort.identifiers[:3])}",
-            fix="Name the genes alike in both files.",
-        )
-    rate = np.nan_to_num(cohort.expression[:, chosen].astype(np.float64)) / length[chosen]
-    total = rate.sum(axis=1, keepdims=True)
-    values = (rate / np.where(total > 0, total, np.nan) * _MILLION).astype(np.float32)
-    named = tuple(cohort.identifiers[i] for i in chosen)
-    scale = detect_scale(values, "tpm", name=cohort.name)
-    return replace(cohort, expression=values, identifiers=named, scale=scale)
+def _scale_told(matrix: PanelMatrix) -> str:
+    """The scale of the values written, and what they were made of."""
+    scale = matrix.scale
+    if scale.used == "log2":
+        return "log2"
+    return {"log2(x + 1)": f"log2({scale.used.upper()} + 1)"}.get(scale.transform, scale.transform)
 
 
 def _conditions(

@@ -1,20 +1,25 @@
-"""GEO series matrix files: sample fields of the header, values of the table."""
+"""GEO series matrix files: sample fields of the header, values of the table in blocks of probes."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 from array import array
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from xpert_core.cohorts.table import MISSING, unique_key
+from xpert_core.cohorts.table import MISSING, MISSING_NUMBER, unique_key
 from xpert_core.errors import DataError
+from xpert_core.preparation.records import Report, blocks, silent
 from xpert_core.preparation.sheets import READ_ERRORS, need_file, unreadable
+from xpert_core.preparation.text_matrix import Block, streamed
 
 _BEGIN, _END = "!series_matrix_table_begin", "!series_matrix_table_end"
 _SAMPLE, _SERIES = "!Sample_", "!Series_"
@@ -24,8 +29,8 @@ _DULL = ("contact", "supplementary", "data_row", "data_processing", "relation", 
 
 
 @dataclass(frozen=True)
-class SeriesMatrix:
-    """One series matrix.
+class SeriesHeader:
+    """What stands above the values of a series matrix.
 
     Attributes
     ----------
@@ -36,39 +41,44 @@ class SeriesMatrix:
     samples : DataFrame
         Index: sample accession. Columns: fields of the samples; characteristics under their own
         names.
-    identifiers : tuple of str
-        ``ID_REF``.
-    values : ndarray of float32, shape (samples, identifiers)
-        NaN where missing.
     """
 
     name: str
     series: dict[str, str]
     samples: pd.DataFrame
-    identifiers: tuple[str, ...]
-    values: np.ndarray
 
 
-def read_series_matrix(path: Path) -> SeriesMatrix:
-    """Read ``*_series_matrix.txt``, gzipped or not.
+def read_series_header(path: Path) -> SeriesHeader:
+    """Read what stands above the values of ``*_series_matrix.txt``, gzipped or not.
 
     Raises
     ------
     DataError
-        When it is missing, damaged or cut off, holds no values, or a row does not fit.
+        When it is missing, damaged or cut off, or samples occur more than once.
     """
     need_file(path, "series matrix")
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-    opened = gzip.open if packed else open
+    with _lines(path, "Header of", silent) as lines:
+        return _header(path.name, lines)
+
+
+@contextmanager
+def _lines(path: Path, what: str, report: Report) -> Iterator[Iterator[list[str]]]:
+    """Lines of the file as cells; MiB read are reported.
+
+    Raises
+    ------
+    DataError
+        When it is damaged.
+    """
+    source = streamed(path, what, report)
     try:
-        with opened(path, "rt", encoding="utf-8", errors="replace", newline="") as stream:
-            return _parse(path, csv.reader(stream, delimiter="\t"))
+        with TextIOWrapper(source.open(), encoding="utf-8", errors="replace", newline="") as text:
+            yield csv.reader(text, delimiter="\t")
     except READ_ERRORS as error:
         raise unreadable(path, "series matrix", error) from error
 
 
-def _parse(path: Path, lines: Iterator[list[str]]) -> SeriesMatrix:
+def _header(name: str, lines: Iterator[list[str]]) -> SeriesHeader:
     series: dict[str, str] = {}
     fields: dict[str, list[str]] = {}
     for cells in lines:
@@ -82,11 +92,10 @@ def _parse(path: Path, lines: Iterator[list[str]]) -> SeriesMatrix:
     else:
         raise DataError(
             "The file is no GEO series matrix, or it is cut off before its table.",
-            where=f"{path.name}: no line {_BEGIN}",
+            where=f"{name}: no line {_BEGIN}",
             fix="Download GSE..._series_matrix.txt.gz from the series' page.",
         )
     accessions = [c.strip() for c in next(lines, [""])[1:]]
-    identifiers, values = _table(path.name, lines, len(accessions))
     samples = pd.DataFrame(
         {name: cells for name, cells in fields.items() if len(cells) == len(accessions)},
         index=pd.Index(accessions, name="sample_id"),
@@ -94,9 +103,9 @@ def _parse(path: Path, lines: Iterator[list[str]]) -> SeriesMatrix:
     if samples.index.has_duplicates:
         raise DataError(
             "Samples occur more than once in the series matrix.",
-            where=f"{path.name}: {samples.index[samples.index.duplicated()][0]}",
+            where=f"{name}: {samples.index[samples.index.duplicated()][0]}",
         )
-    return SeriesMatrix(path.name, series, samples, identifiers, values)
+    return SeriesHeader(name, series, samples)
 
 
 def _take_field(fields: dict[str, list[str]], name: str, cells: list[str]) -> None:
@@ -118,11 +127,63 @@ def _take_field(fields: dict[str, list[str]], name: str, cells: list[str]) -> No
             column[i] += f"; {value}"
 
 
-def _table(
-    name: str, lines: Iterator[list[str]], n_samples: int
-) -> tuple[tuple[str, ...], np.ndarray]:
+class SeriesTable:
+    """The values of a series matrix, of which only a block of probes is in memory.
+
+    Parameters
+    ----------
+    path : Path
+    report : callable
+
+    Attributes
+    ----------
+    name : str
+    samples : tuple of str
+    identifiers : tuple of str
+        ``ID_REF``.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged or cut off, holds no values, or a row does not fit.
+    """
+
+    samples_in = "columns"
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self.name = path.name
+        self._path, self._report = path, report
+        with _lines(path, "Probes of", report) as lines:
+            self.samples = tuple(_header(self.name, lines).samples.index)
+            self.identifiers = _identifiers(self.name, lines, len(self.samples))
+
+    def blocks(self, start: int, cells: int) -> Iterator[Block]:
+        """As `LineMatrix.blocks`.
+
+        Raises
+        ------
+        DataError
+            When a value is no number.
+        """
+        width, size = len(self.samples), len(self.identifiers)
+        with _lines(self._path, "Reading", self._report) as lines:
+            _header(self.name, lines)
+            for first, last in blocks(size, max(1, cells // width)):
+                rows = islice(lines, last - first)
+                if last <= start:
+                    deque(rows, maxlen=0)
+                    continue
+                numbers = array("f")
+                for row in rows:
+                    numbers.extend(_numbers(row[1:], self.name, row[0]))
+                values = np.array(numbers, dtype=np.float32).reshape(-1, width)
+                values[values == MISSING_NUMBER] = np.nan
+                yield Block(values, last)
+
+
+def _identifiers(name: str, lines: Iterator[list[str]], n_samples: int) -> tuple[str, ...]:
+    """``ID_REF`` of the table, whose rows must be whole."""
     identifiers: list[str] = []
-    numbers = array("f")
     for cells in lines:
         if cells and cells[0] == _END:
             break
@@ -133,7 +194,6 @@ def _table(
                 fix="The file is damaged or cut off: download it again.",
             )
         identifiers.append(cells[0].strip())
-        numbers.extend(_number(cell, name, cells[0]) for cell in cells[1:])
     else:
         raise DataError(
             "The series matrix is cut off.",
@@ -147,8 +207,18 @@ def _table(
             fix="Sequencing series keep theirs in supplementary files: take the table of counts "
             "and use `xpert data prepare panacea` or `cdsdb` with a sample sheet.",
         )
-    values = np.frombuffer(numbers, dtype=np.float32).reshape(len(identifiers), n_samples)
-    return tuple(identifiers), values.T
+    return tuple(identifiers)
+
+
+def _numbers(cells: list[str], name: str, row: str) -> list[float]:
+    """Numbers of a row; of almost every row they are all numbers, and finite."""
+    try:
+        numbers = list(map(float, cells))
+        if np.isfinite(numbers).all():
+            return numbers
+    except ValueError:
+        pass
+    return [_number(cell, name, row) for cell in cells]
 
 
 def _number(cell: str, name: str, row: str) -> float:

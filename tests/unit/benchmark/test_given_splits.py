@@ -25,13 +25,15 @@ def data() -> TrainingData:
 
 @pytest.fixture
 def asked(data: TrainingData, tmp_path: Path) -> BenchmarkConfig:
-    """A benchmark of seed 0 whose folder has a split drawn with seed 5 under its name."""
+    """A benchmark whose folder has a split of seed 0 that is not the one a draw would give."""
     model = ModelSpec("ridge", "ridge")
     config = BenchmarkConfig("given", DATA, (SCENARIO,), (model,), n_folds=3, split_seed=5)
     write_split(config, SCENARIO, data, tmp_path / "mine")
     found = replace(config, split_seed=0, splits=tmp_path / "mine")
     drawn = split_path(config, SCENARIO, tmp_path / "mine")
-    drawn.rename(split_path(found, SCENARIO, tmp_path / "mine"))
+    folds = replace(load_folds(drawn, data), seed=0)
+    save_folds(split_path(found, SCENARIO, tmp_path / "mine"), folds, data)
+    drawn.unlink()
     return found
 
 
@@ -80,15 +82,17 @@ def test_a_given_split_that_is_not_what_its_name_says_is_refused_and_not_copied(
     asked: BenchmarkConfig, data: TrainingData, tmp_path: Path
 ) -> None:
     given = given_path(asked)
-    warm, four, level3 = (
+    warm, four, seed, level3 = (
         replace(SCENARIO, name="warm-start"),
         replace(asked, n_folds=4),
+        replace(asked, split_seed=7),
         replace(SCENARIO, readout="level 3"),
     )
     whole = given.read_text()
     for config, scenario, message in (
         (asked, warm, "its scenario is cold-drug, not warm-start"),
         (four, SCENARIO, "it has 3 folds, not 4"),
+        (seed, SCENARIO, "its seed is 0, not split_seed 7"),
         (asked, level3, "rows of another read-out than level 3"),
     ):
         given_path(config, scenario).write_text(whole)

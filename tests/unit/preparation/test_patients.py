@@ -16,7 +16,8 @@ from xpert_core.errors import DataError, XPertError
 from xpert_core.genes import load_panel
 from xpert_core.preparation.cdsdb import is_chemical, is_combination, prepare_cdsdb
 from xpert_core.preparation.geo import GeoFields, prepare_geo
-from xpert_core.preparation.series_matrix import read_series_matrix
+from xpert_core.preparation.records import silent
+from xpert_core.preparation.series_matrix import SeriesTable, read_series_header
 
 SHEET = [
     # sample, patient, time point, drug, dose, time, cancer, dataset
@@ -284,8 +285,9 @@ def test_bad_series_are_told(tmp_path: Path) -> None:
 
 def test_header_fields_of_a_series(tmp_path: Path) -> None:
     file, _, _ = geo_file(tmp_path / "GSE1_series_matrix.txt")
-    found = read_series_matrix(file)
-    assert found.series["platform_id"] == "GPL96" and found.values.dtype == np.float32
+    found = read_series_header(file)
+    (block,) = SeriesTable(file, silent).blocks(0, 1 << 20)
+    assert found.series["platform_id"] == "GPL96" and block.values.dtype == np.float32
     assert list(found.samples.columns) == [
         "title", "geo_accession", "source_name_ch1", "subject", "time point", "age", "visit",
     ]  # fmt: skip
