@@ -150,7 +150,8 @@ def stored_cohorts(cohorts: pd.DataFrame) -> None:
         "Stored cohort", list(labels), format_func=labels.__getitem__, key="stored-cohort"
     )
     store = services.store()
-    own = cohorts.loc[chosen, "owner"] == store.owner
+    owner = str(cohorts.loc[chosen, "owner"])
+    own = owner == store.owner
     left, right, _ = st.columns([2, 2, 3])
     if left.button("Use this cohort", key="open-cohort", width="stretch"):
         st.session_state[keys.COHORT_ID] = chosen
@@ -160,7 +161,7 @@ def stored_cohorts(cohorts: pd.DataFrame) -> None:
     sharing(
         "cohort",
         chosen,
-        cohorts.loc[chosen, "owner"],
+        owner,
         shared=bool(cohorts.loc[chosen, "shared"]),
         own=own,
         share=store.share_cohort,

@@ -98,13 +98,13 @@ def choose(runs: pd.DataFrame) -> None:
 def share_run(runs: pd.DataFrame, run_id: str) -> None:
     """Sharing of a listed result."""
     store = services.store()
-    run = runs.loc[run_id]
+    owner = str(runs.loc[run_id, "owner"])
     sharing(
         "result",
         run_id,
-        run["owner"],
-        shared=bool(run["shared"]),
-        own=run["owner"] == store.owner,
+        owner,
+        shared=bool(runs.loc[run_id, "shared"]),
+        own=owner == store.owner,
         share=store.share_run,
     )
 
