@@ -43,7 +43,7 @@ def table_of(models: Sequence[RegisteredModel], default: str) -> pd.DataFrame:
             "Model": [model.name for model in models],
             "Kind": [model.kind for model in models],
             "Default": ["yes" if model.id == default else "" for model in models],
-            "Predicts": ["no" if model.why_not_predict else "yes" for model in models],
+            "Predicts here": ["no" if model.why_not_predict else "yes" for model in models],
             "Stored": [local_time(m.created_at) if m.created_at else "" for m in models],
             "Size": [f"{model.n_bytes / 1e6:.1f} MB" for model in models],
             "Hash": [model.digest[:12] for model in models],
@@ -154,8 +154,10 @@ def actions(model: RegisteredModel, default: str) -> None:
 
 def card(model: RegisteredModel, models: Sequence[RegisteredModel]) -> None:
     """The card of a model, as far as it has one."""
-    for reason in filter(None, (model.why_not_predict, model.why_not_default)):
-        st.warning(f"Note: {plain(reason)}.")
+    if model.why_not_predict:
+        st.warning(f"It cannot predict for a cohort: {plain(model.why_not_predict)}.")
+    if model.why_not_default:
+        st.warning(f"It cannot be the default: {plain(model.why_not_default)}.")
     model_scores(model)
     known = {other.digest: other.name for other in models}
     parents = [known.get(parent, parent[:12]) for parent in model.parents]
@@ -207,7 +209,9 @@ def compare(models: Sequence[RegisteredModel]) -> None:
     st.dataframe(
         without_formulas(comparison_table(scores)),
         hide_index=True,
+        height="content",
         alt="Scores of the chosen models side by side, with intervals and numbers of rows",
+        column_config={"Model or baseline": st.column_config.TextColumn(width="medium")},
     )
     if not same_test([by_id[key] for key in chosen]):
         st.warning(
@@ -218,6 +222,7 @@ def compare(models: Sequence[RegisteredModel]) -> None:
 
 def comparison_table(scores: pd.DataFrame) -> pd.DataFrame:
     """One line a part, read-out and scored model; a score with interval and rows in each cell."""
+    scores = scores.sort_index(level=["part", "readout"], sort_remaining=False)
     table = scores.index.to_frame(index=False)
     table["part"] = table["part"].map(PARTS).fillna(table["part"])
     table.columns = ["Tested on", "Read-out", "Model or baseline"]
@@ -274,6 +279,10 @@ def page() -> None:
 
 st.title("Models")
 show_notice()
-st.markdown("The models on this machine: shipped ones, your own, and what others share with you.")
+st.markdown(
+    "Shipped models, your own, and those that others share with you."
+    if identities_configured()
+    else "Shipped models and your own."
+)
 with guarded():
     page()

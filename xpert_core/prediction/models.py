@@ -73,8 +73,9 @@ def obstacle(bins: Mapping[str, Any], featurizer: Mapping[str, Any]) -> str:
     bins, featurizer : mapping
         As `ModelMeta` holds them.
     """
+    unknown = []
     if bins.get("kind") not in EDGE_KINDS:
-        return "the edges of its expression bins are not known"
+        unknown.append("the edges of its expression bins")
     if featurizer.get("name") not in featurizer_names() or not featurizer.get("digest"):
-        return "the features it reads drugs with are not known"
-    return ""
+        unknown.append("the features it reads drugs with")
+    return f"{' and '.join(unknown)} are not known" if unknown else ""
