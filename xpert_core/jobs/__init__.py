@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from xpert_core.jobs.kinds import KINDS, function_of
 from xpert_core.store.job_records import Job, JobEvent
-from xpert_core.store.models import LOCAL_OWNER
 
 if TYPE_CHECKING:
     from xpert_core.jobs.context import JobContext
@@ -27,7 +26,7 @@ def submit(
     params: Mapping[str, Any],
     *,
     title: str = "",
-    owner: str = LOCAL_OWNER,
+    owner: str | None = None,
 ) -> str:
     """Put a job into the queue and return its id.
 
@@ -40,7 +39,8 @@ def submit(
         Text, numbers, lists and dictionaries: what the function of the kind takes.
     title : str
         Shown in lists.
-    owner : str
+    owner : str, optional
+        By default the owner of `store`.
 
     Raises
     ------

@@ -39,18 +39,22 @@ from xpert_core.store.presence import is_dead
 class JobQueue:
     """Jobs in the database.
 
-    Methods that take `owner` treat another owner's job like one that does not exist; None sees all.
+    Methods that take `owner` treat another owner's job like one that does not exist.
 
     Parameters
     ----------
     database : Database
+    owner : str, optional
+        Whose jobs these are where a method is not told; None sees all, and submits for
+        `LOCAL_OWNER`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
         self._database = database
+        self._owner = owner
 
     def submit(
-        self, kind: str, params: Mapping[str, Any], *, title: str = "", owner: str = LOCAL_OWNER
+        self, kind: str, params: Mapping[str, Any], *, title: str = "", owner: str | None = None
     ) -> str:
         """Put a job at the end of the queue and return its id.
 
@@ -61,7 +65,14 @@ class JobQueue:
         StoreError
             A parameter cannot be kept, or the database cannot be written.
         """
-        row = {"id": new_id(), "owner": owner, "kind": kind, "title": title, "status": SUBMITTED}
+        owner = owner or self._owner or LOCAL_OWNER
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "owner": owner,
+            "kind": kind,
+            "title": title,
+            "status": SUBMITTED,
+        }
         row["params"] = encode(dict(params), "parameters of the job")
         with self._database.writing("The job could not be submitted") as session:
             session.execute(insert(JobRow), [row])
@@ -76,12 +87,13 @@ class JobQueue:
             There is none, or it is another owner's.
         """
         with self._database.reading("The job could not be read") as session:
-            return job_of(_found(session, job_id, owner))
+            return job_of(_found(session, job_id, owner or self._owner))
 
     def find(
         self, owner: str | None = None, *, kinds: Sequence[str] = (), limit: int = 500
     ) -> list[Job]:
         """Jobs, the last submitted first; of some `kinds` only, where these are given."""
+        owner = owner or self._owner
         query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
         if owner is not None:
             query = query.where(JobRow.owner == owner)
@@ -104,7 +116,7 @@ class JobQueue:
         if kind is not None:
             query = query.where(JobEventRow.kind == kind)
         with self._database.reading("The log of the job could not be read") as session:
-            _found(session, job_id, owner)
+            _found(session, job_id, owner or self._owner)
             rows = session.scalars(query.order_by(JobEventRow.id.desc()).limit(limit)).all()
         return [
             JobEvent(row.id, row.attempt, row.created_at, row.kind, decode(row.payload))
@@ -129,7 +141,7 @@ class JobQueue:
         A job that has ended stays as it is.
         """
         with self._database.writing("The job could not be cancelled") as session:
-            row = _found(session, job_id, owner)
+            row = _found(session, job_id, owner or self._owner)
             now, folder = clock(session), self._database.jobs_folder
             worked_on = row.status == RUNNING and not is_dead(
                 folder, row.worker, row.heartbeat_at, now
@@ -151,7 +163,7 @@ class JobQueue:
             The job is waiting, running or done.
         """
         with self._database.writing("The job could not be submitted again") as session:
-            row = _found(session, job_id, owner)
+            row = _found(session, job_id, owner or self._owner)
             if row.status not in (FAILED, CANCELLED):
                 raise JobError(
                     f"This job is {row.status}: only a failed or cancelled job is tried again.",
@@ -176,7 +188,7 @@ class JobQueue:
             A worker is at it.
         """
         with self._database.writing("The job could not be deleted") as session:
-            row = _found(session, job_id, owner)
+            row = _found(session, job_id, owner or self._owner)
             if row.status == RUNNING:
                 raise JobError(
                     "This job is running.", where=row.title or job_id, fix="Cancel it first."

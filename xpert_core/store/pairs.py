@@ -25,18 +25,21 @@ from xpert_core.store.rows import Row, genes_document, genes_from, json_frame
 class PairStore:
     """Paired cohorts in the database.
 
-    Methods that take `owner` treat another owner's entry like one that does not exist; None sees
-    all.
+    Methods that take `owner` treat another owner's entry like one that does not exist.
 
     Parameters
     ----------
     database : Database
+    owner : str, optional
+        Whose entries these are where a method is not told; None sees all, and saves for
+        `LOCAL_OWNER`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str | None = None) -> None:
         self._database = database
+        self._owner = owner
 
-    def save(self, pairs: PairedProfiles, owner: str = LOCAL_OWNER) -> str:
+    def save(self, pairs: PairedProfiles, owner: str | None = None) -> str:
         """Keep a paired cohort and return its id.
 
         The same upload on the same scale is kept once for each owner: its first id is returned.
@@ -47,7 +50,7 @@ class PairStore:
             It cannot be kept; nothing is stored.
         """
         row, arrays, document = _packed(pairs)
-        row["owner"] = owner
+        row["owner"] = owner or self._owner or LOCAL_OWNER
         database, failure = self._database, "The paired cohort could not be saved"
         with database.reading(failure) as session:
             known = _same(session, row)
@@ -84,7 +87,7 @@ class PairStore:
             ``n_patients``, ``unit``, ``panel_name``, ``n_genes``, ``n_genes_found``,
             ``input_sha256``.
         """
-        row = PairedCohortRow
+        row, owner = PairedCohortRow, owner or self._owner
         query = select(
             row.id,
             row.name,
@@ -109,7 +112,7 @@ class PairStore:
             There is none, or its file is missing or damaged.
         """
         with self._database.reading("The paired cohort could not be opened") as session:
-            row = _found(session, pairs_id, owner)
+            row = _found(session, pairs_id, owner or self._owner)
         folder = self._database.arrays_folder
         arrays, document = files.read_arrays(folder, row.array_id, row.array_sha256)
         panel, genes = genes_from(document, arrays["column_of_gene"])
@@ -129,7 +132,7 @@ class PairStore:
     def delete(self, pairs_id: str, owner: str | None = None) -> None:
         """Delete a paired cohort, row and file; what was trained on it stays."""
         with self._database.writing("The paired cohort could not be deleted") as session:
-            array_id = _found(session, pairs_id, owner).array_id
+            array_id = _found(session, pairs_id, owner or self._owner).array_id
             session.execute(delete(PairedCohortRow).where(PairedCohortRow.id == pairs_id))
         self._database.erase([array_id])
 
