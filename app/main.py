@@ -25,6 +25,7 @@ page = st.navigation(
         st.Page("views/drugs.py", title="Drugs", url_path="drugs"),
         st.Page("views/results.py", title="Results", url_path="results"),
         st.Page("views/models.py", title="Models", url_path="models"),
+        st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
     ]
 )
 if admitted():

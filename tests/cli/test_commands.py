@@ -20,7 +20,8 @@ from xpert_core.paths import assets_dir
 EXAMPLES = assets_dir() / "examples"
 MELANOMA = EXAMPLES / "user_upload_pretreatment_melanoma_nivolumab.csv"
 COMMANDS = (
-    "predict", "train", "search", "app", "drugs", "cohort", "graph", "model", "doctor", "version",
+    "predict", "train", "search", "app", "worker", "jobs", "drugs", "cohort", "graph", "model",
+    "doctor", "version",
 )  # fmt: skip
 
 runner = CliRunner()

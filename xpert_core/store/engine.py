@@ -82,15 +82,20 @@ def arrays_folder(url: URL) -> Path:
 
     For SQLite it stands beside the database (``xpert.db-arrays``), for a server in `data_dir()`.
     """
-    return _folder_of(url, "arrays")
+    return _folder(url, "arrays")
+
+
+def jobs_folder(url: URL) -> Path:
+    """Folder of what running jobs keep (checkpoints), as `arrays_folder`: ``xpert.db-jobs``."""
+    return _folder(url, "jobs")
 
 
 def models_folder(url: URL) -> Path:
-    """Folder of the users' checkpoints, beside that of the arrays (``xpert.db-models``)."""
-    return _folder_of(url, "models")
+    """Folder of the users' checkpoints, as `arrays_folder`: ``xpert.db-models``."""
+    return _folder(url, "models")
 
 
-def _folder_of(url: URL, what: str) -> Path:
+def _folder(url: URL, what: str) -> Path:
     if is_sqlite(url):
         file = database_file(url)
         return file.with_name(f"{file.name}-{what}")

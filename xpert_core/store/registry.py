@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Engine, delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from xpert_core.errors import StoreError
 from xpert_core.prediction.models import shipped_default, shipped_models
-from xpert_core.store import comparison, engine, model_files, owners
+from xpert_core.store import comparison, model_files, owners
 from xpert_core.store.arrays import new_id
+from xpert_core.store.database import Database
+from xpert_core.store.engine import models_folder
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import encode
 from xpert_core.store.models import (
@@ -54,9 +56,7 @@ class Registry:
 
     Parameters
     ----------
-    database : Engine
-    folder : Path
-        Where checkpoints are kept.
+    database : Database
     owner : str or None
         None sees and changes everybody's models and registers for `LOCAL_OWNER`.
 
@@ -67,12 +67,12 @@ class Registry:
         database or the disk refuses.
     """
 
-    def __init__(self, database: Engine, folder: Path, owner: str | None = None) -> None:
-        self.folder = folder
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        self.folder = models_folder(database.url)
         self._owner = owner
-        self._location = engine.shown(database.url)
-        self._write_session = sessionmaker(database, expire_on_commit=False)
-        self._read_session = sessionmaker(engine.reading(database))
+        self._location = database.location
+        self._write_session, self._read_session = database.write_session, database.read_session
+        self._reading, self._writing = database.reading, database.writing
 
     # --- look ---------------------------------------------------------------------------------
 
@@ -111,6 +111,15 @@ class Registry:
             where=repr(model)[:80],
             fix="Choose one of the list of models (`xpert model list`).",
         )
+
+    def folder_of(self, model: str | Path | None, owner: str | None = None) -> Path:
+        """Folder of the checkpoint that is meant: None = the owner's default; a folder; or an id or
+        a name."""
+        if model is None:
+            return self.default(owner).folder
+        if (Path(model) / "config.json").is_file():
+            return Path(model)
+        return self.get(str(model), owner).folder
 
     def default(self, owner: str | None = None) -> RegisteredModel:
         """The model this owner predicts with; the shipped default where none was chosen or the
@@ -375,16 +384,6 @@ class Registry:
         )
         with self._reading("The models could not be listed") as session:
             return [(row, model) for row, model in session.execute(query)]
-
-    @contextmanager
-    def _reading(self, failure: str) -> Iterator[Session]:
-        with explained(failure, self._location), self._read_session() as session:
-            yield session
-
-    @contextmanager
-    def _writing(self, failure: str) -> Iterator[Session]:
-        with explained(failure, self._location), self._write_session.begin() as session:
-            yield session
 
 
 def _identity(session: Session, model: Mapping[str, Any]) -> str:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import ColumnElement, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from xpert_core.benchmark.record import BenchmarkRecord
 from xpert_core.cohorts.records import Profiles
 from xpert_core.errors import StoreError
 from xpert_core.prediction.records import Prediction
 from xpert_core.store import arrays as files
-from xpert_core.store import backups, benchmarks, engine, listings, migrate, owners, rows
+from xpert_core.store import backups, benchmarks, engine, listings, owners, rows
+from xpert_core.store.claims import Claims
+from xpert_core.store.database import Database
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import decode, encode
+from xpert_core.store.jobs import JobQueue
 from xpert_core.store.models import (
     LOCAL_OWNER,
     BenchmarkRow,
@@ -34,6 +35,7 @@ from xpert_core.store.models import (
     RunRow,
     SampleRow,
 )
+from xpert_core.store.pairs import PairStore
 
 if TYPE_CHECKING:
     from xpert_core.store.registry import Registry
@@ -43,7 +45,8 @@ class Store:
     """Results database with its folder of arrays; may be shared between threads and processes.
 
     Every operation has its own short transaction, and no database object leaves the store.
-    Opening it creates the database or upgrades it to the schema of this version.
+    Opening it creates the database or upgrades it to the schema of this version. `jobs` holds the
+    queue of background jobs, `claims` what a worker does with it, `pairs` the paired cohorts.
 
     It lists, opens and deletes everybody's entries, and saves for `LOCAL_OWNER`; `for_owner` gives
     the store as one user sees it.
@@ -63,13 +66,14 @@ class Store:
     """
 
     def __init__(self, url: str | None = None, *, timeout_s: float = 30.0) -> None:
-        self._url = engine.resolve_url(url)
-        self._folder = engine.arrays_folder(self._url)
-        migrate.prepare(self._url, timeout_s=timeout_s)
-        files.make_folder(self._folder)
-        self._engine = engine.make_engine(self._url, timeout_s=timeout_s)
-        self._write_session = sessionmaker(self._engine, expire_on_commit=False)
-        self._read_session = sessionmaker(engine.reading(self._engine))
+        database = Database(url, timeout_s=timeout_s)
+        self._database = database
+        self._url, self._engine = database.url, database.engine
+        self._folder = database.arrays_folder
+        self._write_session, self._read_session = database.write_session, database.read_session
+        self._reading, self._writing = database.reading, database.writing
+        self._new_file, self._erase = database.new_file, database.erase
+        self._listed = database.listed
         self._owner: str | None = None
 
     def for_owner(self, owner: str) -> Store:
@@ -88,15 +92,35 @@ class Store:
 
     @property
     def registry(self) -> Registry:
-        """The models of this store, with the same owner."""
+        """The models, shipped ones and those of users."""
         from xpert_core.store.registry import Registry
 
-        return Registry(self._engine, engine.models_folder(self._url), self._owner)
+        return Registry(self._database, self._owner)
+
+    @property
+    def jobs(self) -> JobQueue:
+        """The queue of background jobs."""
+        return JobQueue(self._database, self._owner)
+
+    @property
+    def claims(self) -> Claims:
+        """What workers do with the queue."""
+        return Claims(self._database)
+
+    @property
+    def pairs(self) -> PairStore:
+        """The paired cohorts."""
+        return PairStore(self._database, self._owner)
+
+    @property
+    def address(self) -> str:
+        """Address of the database with its password: for a child process, never to be shown."""
+        return self._url.render_as_string(hide_password=False)
 
     @property
     def location(self) -> str:
         """Address of the database, without a password."""
-        return engine.shown(self._url)
+        return self._database.location
 
     @property
     def arrays_folder(self) -> Path:
@@ -105,7 +129,7 @@ class Store:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._engine.dispose()
+        self._database.close()
 
     # --- cohorts ------------------------------------------------------------------------------
 
@@ -243,23 +267,39 @@ class Store:
         cohort_id: str | None,
         title: str = "",
         owner: str | None = None,
+        run_id: str | None = None,
     ) -> str:
-        """Keep a prediction and return its run id; `cohort_id` is that of the stored cohort."""
+        """Keep a prediction and return its run id; `cohort_id` is that of the stored cohort.
+
+        With a `run_id` of your own (a job's), what is stored under it already is left as it is.
+        """
+        if run_id is not None and self._has_run(files.checked_id(run_id, "prediction")):
+            return run_id
         row_format, drugs, predicted = rows.prediction_rows(prediction)
         run = rows.run_row(prediction, row_format)
-        run |= {"id": files.new_id(), "owner": owner or self.owner, "title": title}
-        run["cohort_id"] = cohort_id
+        run |= {
+            "id": run_id or files.new_id(),
+            "owner": owner or self.owner,
+            "title": title,
+            "cohort_id": cohort_id,
+        }
         run["model_id"] = self._model_of(prediction.provenance)
         with (
             self._new_file(*rows.prediction_file(prediction)) as file,
             self._writing("The prediction could not be saved") as session,
         ):
+            if session.get(RunRow, run["id"]) is not None:  # another attempt was faster
+                return str(run["id"])
             if cohort_id is not None:
                 owners.readable(session, CohortRow, cohort_id, self._owner)
             session.execute(insert(RunRow), [{**run, **file}])
             if drugs:
                 self._put_rows(session, run["id"], drugs, predicted)
         return str(run["id"])
+
+    def _has_run(self, run_id: str) -> bool:
+        with self._reading("The stored predictions could not be read") as session:
+            return session.get(RunRow, run_id) is not None
 
     @staticmethod
     def _put_rows(
@@ -404,63 +444,9 @@ class Store:
             self._engine, self._folder, self.registry.folder, Path(path).absolute()
         )
 
-    @contextmanager
-    def _new_file(
-        self, values: Mapping[str, np.ndarray], document: Mapping[str, Any]
-    ) -> Iterator[rows.Row]:
-        """Write a file; it stays only when the block commits a row that names it."""
-        file = files.write_arrays(self._folder, values, document)
-        try:
-            yield {
-                "array_id": file.id,
-                "array_sha256": file.sha256,
-                "array_bytes": file.n_bytes,
-            }
-        except BaseException:
-            # Ask the database: even a commit that failed may have come through. Where it cannot
-            # answer, the first error counts and the file is left for `sweep_orphans`.
-            with suppress(StoreError):
-                self._remove_unnamed(file.id)
-            raise
-        self._remove_unnamed(file.id)
-
-    def _remove_unnamed(self, array_id: str) -> None:
-        with self._reading("The stored entries could not be read") as session:
-            named = any(
-                session.scalar(_array_ids(holder, holder.array_id == array_id))
-                for holder in HasArrayFile.__subclasses__()
-            )
-        if not named:
-            files.remove_array(self._folder, array_id)
-
     def _share(self, kind: type[CohortRow] | type[RunRow], key: str, *, shared: bool) -> None:
         with self._writing("The sharing could not be changed") as session:
             owners.changeable(session, kind, key, self._owner).shared = shared
-
-    def _erase(self, array_ids: Sequence[str]) -> None:
-        """Remove what a deletion leaves on the disk: files, and pages in the write-ahead log."""
-        for array_id in array_ids:
-            files.remove_array(self._folder, array_id)
-        if engine.is_sqlite(self._url):
-            with explained("The entry is gone, but its traces could not be erased", self.location):
-                engine.empty_log(self._engine)
-
-    def _listed(self, query: Any) -> pd.DataFrame:
-        with self._reading("The stored entries could not be listed") as session:
-            result = session.execute(query)
-            listed = pd.DataFrame(result.all(), columns=list(result.keys())).set_index("id")
-        listed["created_at"] = pd.to_datetime(listed["created_at"], utc=True)
-        return listed
-
-    @contextmanager
-    def _reading(self, failure: str) -> Iterator[Session]:
-        with explained(failure, self.location), self._read_session() as session:
-            yield session
-
-    @contextmanager
-    def _writing(self, failure: str) -> Iterator[Session]:
-        with explained(failure, self.location), self._write_session.begin() as session:
-            yield session
 
 
 def _array_ids(holder: type[HasArrayFile], *which: ColumnElement[bool]) -> Select[Any]:

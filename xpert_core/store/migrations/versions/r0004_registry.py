@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
 #: Tables whose rows an owner may share.
-SHAREABLE = ("cohorts", "runs")
+SHAREABLE = ("cohorts", "runs", "paired_cohorts", "jobs")
 
 
 def upgrade() -> None:
