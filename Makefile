@@ -1,4 +1,5 @@
-# make app    installs what is needed and serves the dashboard on http://127.0.0.1:8501
+# make app    installs what is needed and serves the dashboard on http://127.0.0.1:8501, with a
+#             worker for background jobs; both stop together
 # make test   installs what is needed and runs the tests with their coverage gate
 # make lint   ruff, mypy and the import contract
 # make clean  removes the environment and everything the tools wrote

@@ -27,12 +27,15 @@ LOG_LINES = 200
 POSITIONS = ("epoch", "step")
 
 
-def job_view(job_id: str) -> Job | None:
+def job_view(job_id: str, owner: str | None = None) -> Job | None:
     """Draw a job, anew every second while it runs, and the whole page once when it has ended.
 
     Parameters
     ----------
     job_id : str
+    owner : str, optional
+        The user at the page, by default that of the session; the job of another owner is an error,
+        unless it is shared.
 
     Returns
     -------
@@ -41,34 +44,36 @@ def job_view(job_id: str) -> Job | None:
     """
     job: Job | None = None
     with guarded():
-        job = services.store().jobs.get(job_id)
+        owner = owner or services.store().owner
+        job = services.store().jobs.get(job_id, owner)
         show_notice()
         if job.ended:
-            _draw(job)
+            _draw(job, owner)
         else:
-            _watch(job_id)
+            _watch(job_id, owner)
     return job
 
 
 @st.fragment(run_every=EVERY_S)
-def _watch(job_id: str) -> None:
+def _watch(job_id: str, owner: str) -> None:
     with guarded():
-        job = services.store().jobs.get(job_id)
+        job = services.store().jobs.get(job_id, owner)
         if job.ended:
             st.rerun()
-        _draw(job)
+        _draw(job, owner)
 
 
-def _draw(job: Job) -> None:
+def _draw(job: Job, owner: str) -> None:
     st.markdown(f"**{plain(job.title or job.kind)}**")
     st.caption(plain(status_line(job)))
     if not job.ended:
-        _progress(job)
+        _progress(job, owner)
     if job.failure is not None:
         show_error(job.failure)
-    for chart in metric_charts(_shown_run(job, services.store().jobs.metrics(job.id))):
+    metrics = services.store().jobs.metrics(job.id, owner)
+    for chart in metric_charts(_shown_run(job, metrics)):
         draw(chart)
-    lines = services.store().jobs.log(job.id, lines=LOG_LINES)
+    lines = services.store().jobs.log(job.id, owner, lines=LOG_LINES)
     if lines:
         with st.expander(f"Log ({count(len(lines), 'line')})", key=f"log-{job.id}"):
             st.code(
@@ -83,11 +88,10 @@ def _shown_run(job: Job, metrics: list[dict[str, Any]]) -> pd.DataFrame:
     runs = list(dict.fromkeys(str(values["run"]) for values in metrics if "run" in values))
     if len(runs) < 2:
         return metric_table(metrics)
-    newest = runs[-1]
     chosen = st.selectbox(
         "Curves of", ["the training begun last", *runs[::-1]], key=f"curves-{job.id}"
     )
-    wanted = newest if chosen not in runs else chosen
+    wanted = chosen if chosen in runs else runs[-1]
     st.caption(plain(wanted))
     return metric_table([values for values in metrics if values.get("run") == wanted])
 
@@ -105,7 +109,7 @@ def status_line(job: Job) -> str:
     return f"{ending}{when}."
 
 
-def _progress(job: Job) -> None:
+def _progress(job: Job, owner: str) -> None:
     stage = "Stopping" if job.cancel_requested else job.stage
     if job.total:
         stage = f"{stage} ({job.done:,} of {job.total:,})"
@@ -119,15 +123,15 @@ def _progress(job: Job) -> None:
         "Cancel",
         key=f"cancel-{job.id}",
         on_click=cancel,
-        args=(job.id,),
-        disabled=job.cancel_requested,
+        args=(job.id, owner),
+        disabled=job.cancel_requested or job.owner != owner,
     )
 
 
-def cancel(job_id: str) -> None:
+def cancel(job_id: str, owner: str) -> None:
     """Stop a job; an error is shown at the next drawing."""
     with guarded_callback():
-        services.store().jobs.cancel(job_id)
+        services.store().jobs.cancel(job_id, owner)
 
 
 def metric_table(metrics: list[dict[str, Any]]) -> pd.DataFrame:

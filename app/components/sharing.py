@@ -19,7 +19,7 @@ def sharing(
     Parameters
     ----------
     kind : str
-        ``"cohort"``, ``"result"`` or ``"model"``.
+        ``"cohort"``, ``"result"``, ``"model"`` or ``"job"``.
     entry_id, owner : str
     shared : bool
         Whether it is shared now.
@@ -50,6 +50,7 @@ def sharing(
 HELP = {
     "cohort": "All users see its samples, ids and values, and can predict from it.",
     "result": "All users see this result with its sample ids and drugs; the cohort stays yours.",
+    "job": "All users see this job and its log; what it stores stays yours.",
     "model": "All users can look at this model, download it and predict with it.",
 }
 

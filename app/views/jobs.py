@@ -9,6 +9,7 @@ from app import keys, services
 from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
 from app.components.job_view import EVERY_S, cancel, job_view
+from app.components.sharing import sharing
 from app.components.text import local_time, plain, without_formulas
 from xpert_core.jobs import Job
 from xpert_core.store.job_records import CANCELLED, DONE, FAILED
@@ -17,19 +18,19 @@ from xpert_core.store.job_records import CANCELLED, DONE, FAILED
 IDLE_S = 5.0
 
 
-def retry(job_id: str) -> None:
+def retry(job_id: str, owner: str) -> None:
     """Put a failed or cancelled job back into the queue."""
     with guarded_callback():
-        services.store().jobs.retry(job_id)
+        services.store().jobs.retry(job_id, owner)
 
 
 @st.dialog("Delete this job?")
-def confirm_deletion(job: Job) -> None:
+def confirm_deletion(job: Job, owner: str) -> None:
     """Ask before a job goes."""
 
     def delete(job_id: str) -> None:
         with guarded_callback():
-            services.store().jobs.delete(job_id)
+            services.store().jobs.delete(job_id, owner)
             st.query_params.pop(keys.JOB, None)
 
     words = (
@@ -51,10 +52,10 @@ def states(jobs: list[Job]) -> list[tuple[str, str]]:
     return [(job.id, job.status) for job in jobs]
 
 
-def job_table(shown: list[tuple[str, str]]) -> None:
+def job_table(owner: str, shown: list[tuple[str, str]]) -> None:
     """Table of the jobs; when one has another state than `shown`, the page is drawn anew."""
     with guarded():
-        jobs = services.store().jobs.find()
+        jobs = services.store().jobs.find(owner)
         if states(jobs) != shown:
             st.rerun()
         table = pd.DataFrame(
@@ -82,9 +83,9 @@ def job_table(shown: list[tuple[str, str]]) -> None:
         )
 
 
-def list_page() -> None:
+def list_page(owner: str) -> None:
     """All jobs of the user."""
-    jobs = services.store().jobs.find()
+    jobs = services.store().jobs.find(owner)
     if not jobs:
         st.info(
             "No job yet. Long work (fine-tuning, training, benchmarks, large screens) is shown "
@@ -92,7 +93,7 @@ def list_page() -> None:
         )
         return
     at_work = any(not job.ended for job in jobs)
-    st.fragment(run_every=EVERY_S if at_work else IDLE_S)(job_table)(states(jobs))
+    st.fragment(run_every=EVERY_S if at_work else IDLE_S)(job_table)(owner, states(jobs))
     labels = {job.id: f"{job.title} ({local_time(job.created_at)}, {job.id})" for job in jobs}
     chosen = st.selectbox("Job", list(labels), format_func=labels.__getitem__, key="chosen-job")
     job = next(job for job in jobs if job.id == chosen)
@@ -100,42 +101,46 @@ def list_page() -> None:
     if columns[0].button("Open", type="primary", key="open-job", width="stretch"):
         st.query_params[keys.JOB] = chosen
         st.rerun()
-    actions(job, columns[1:])
+    actions(job, owner, columns[1:])
 
 
-def actions(job: Job, columns: list[st.delta_generator.DeltaGenerator]) -> None:
+def actions(job: Job, owner: str, columns: list[st.delta_generator.DeltaGenerator]) -> None:
     """Buttons of what can be done with a job as it stands; a running one is cancelled first."""
+    own = job.owner == owner
     columns[0].button(
         "Cancel",
         key="cancel-job",
-        disabled=job.ended or job.cancel_requested,
+        disabled=not own or job.ended or job.cancel_requested,
         on_click=cancel,
-        args=(job.id,),
+        args=(job.id, owner),
         width="stretch",
     )
     columns[1].button(
         "Try again",
         key="retry-job",
-        disabled=job.status not in (FAILED, CANCELLED),
+        disabled=not own or job.status not in (FAILED, CANCELLED),
         on_click=retry,
-        args=(job.id,),
+        args=(job.id, owner),
         help="It goes on from its last checkpoint.",
         width="stretch",
     )
-    if columns[2].button("Delete", key="delete-job", disabled=not job.ended, width="stretch"):
-        confirm_deletion(job)
+    deletable = own and job.ended
+    if columns[2].button("Delete", key="delete-job", disabled=not deletable, width="stretch"):
+        confirm_deletion(job, owner)
+    share = services.store().jobs.share
+    sharing("job", job.id, job.owner, shared=job.shared, own=own, share=share)
 
 
-def job_page(job_id: str) -> None:
+def job_page(job_id: str, owner: str) -> None:
     """One job, at its own address."""
     st.page_link("views/jobs.py", label="All jobs", icon=":material/arrow_back:")
-    job = job_view(job_id)
+    job = job_view(job_id, owner)
     if job is None:
         return
     if job.status == DONE and job.result:
         result_of(job)
     if job.ended:
-        actions(job, st.columns([1, 1, 1, 2])[:3])
+        actions(job, owner, st.columns([1, 1, 1, 2])[:3])
 
 
 def result_of(job: Job) -> None:
@@ -165,10 +170,11 @@ def page() -> None:
     show_notice()
     job_id = st.query_params.get(keys.JOB)
     with guarded():
+        owner = services.store().owner
         if job_id:
-            job_page(job_id)
+            job_page(job_id, owner)
         else:
-            list_page()
+            list_page(owner)
 
 
 page()

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import keys, services
 from app.background import PredictionTask, Request
+from app.components.background_run import background_button
 from app.components.cohort_store import choose_cohort, open_cohort
 from app.components.drug_picker import drug_picker
 from app.components.errors import guarded, show_error
@@ -141,6 +142,7 @@ def order(request: Request) -> None:
             over = task.wait(PATIENCE_S)
         if not over:
             st.rerun()  # draws the button disabled
+    background_button(request, disabled=bool(missing) or request.size > MAX_PREDICTIONS)
 
 
 @st.fragment(run_every=0.5)

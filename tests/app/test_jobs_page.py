@@ -117,7 +117,7 @@ def test_the_address_of_anothers_or_a_deleted_job_is_explained(
     job_id = "0" * 16 if owner is None else store.jobs.submit("train", {}, owner=owner)
     page = open_page("jobs", **{keys.JOB: job_id})
     assert not page.exception
-    assert "no stored job with this id" in texts(page.error)
+    assert "no job with this id" in texts(page.error)
 
 
 def test_of_numbers_reported_twice_the_last_count_and_undefined_ones_are_left_out() -> None:

@@ -12,7 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from app import keys
 from xpert_core.cohorts import read_cohort, to_profiles
+from xpert_core.drugs import DrugLibrary, standardise
 from xpert_core.genes import load_panel
+from xpert_core.jobs.work import _drug
 from xpert_core.prediction import Predictor
 from xpert_core.store import Store
 
@@ -103,6 +105,24 @@ def test_page_and_library_give_the_same_numbers(ready: AppTest, three_patients: 
     table = next(f.value for f in page.dataframe if "x_deg" in f.value.columns)
     order = np.argsort(-np.abs(expected.x_deg[0]), kind="stable")
     assert table["gene"].tolist()[:5] == expected.genes.index[order[:5]].tolist()
+
+
+def test_a_request_can_wait_in_the_queue_with_the_very_drug_that_was_chosen(
+    ready: AppTest, stored_cohort: str
+) -> None:
+    ready.text_input(key=keys.SMILES).set_value("CC(=O)Oc1ccccc1C(=O)O.[Na]").run()
+    ready.text_input(key=keys.SMILES_NAME).set_value("my compound").run()
+    ready.button(key="add-smiles").click().run()
+    page = ready.button(key="predict-later").click().run()
+    assert not page.exception and not page.error
+    assert "my compound" in texts(page.success)
+    (job,) = Store().jobs.find()
+    assert (job.kind, job.status) == ("predict", "submitted")
+    assert job.params["cohort_id"] == stored_cohort and job.params["samples"] == ["Pt1"]
+    assert [_drug(entry) for entry in job.params["drugs"]] == [
+        DrugLibrary.load().resolve("trametinib"),
+        standardise("CC(=O)Oc1ccccc1C(=O)O.[Na]", "my compound"),
+    ]
 
 
 def test_a_structure_can_be_given_as_smiles(ready: AppTest) -> None:

@@ -22,7 +22,7 @@ from xpert_core.store import Store
 
 MAIN_SCRIPT = Path(__file__).resolve().parents[2] / "app" / "main.py"
 HEADER = "X-Remote-User"
-PAGES = ("cohort", "predict", "drugs", "results", "models")
+PAGES = ("cohort", "predict", "drugs", "results", "models", "jobs")
 
 
 class Visitor:
@@ -64,6 +64,7 @@ def annas(three_patients: bytes, prediction: Prediction, tmp_path: Path) -> dict
         "cohort": cohort_id,
         "run": store.save_prediction(prediction, cohort_id, title="annas result"),
         "model": store.registry.register(tmp_path / "made"),
+        "job": store.jobs.submit("predict", {"cohort_id": cohort_id}, title="annas job"),
     }
 
 
@@ -91,7 +92,7 @@ def test_no_page_shows_what_is_anothers(visitor: Visitor, annas: dict[str, str])
         assert "annas" not in said(page), name
         assert not any(key in said(page) for key in annas.values()), name
     page = visitor.open("anna")
-    for name in ("cohort", "results", "models"):
+    for name in ("cohort", "results", "models", "jobs"):
         page.switch_page(f"views/{name}.py").run()
         assert "annas" in said(page), name
     # Another user's result looks like none at its address.

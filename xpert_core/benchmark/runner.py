@@ -406,8 +406,8 @@ def _check_split(
         raise DataError(
             "The split file is not of this benchmark.",
             where=f"{path}: {'; '.join(wrong)}",
-            fix="Give the file of that scenario, number of folds, seed and read-out, or change these "
-            "in the configuration (published splits have seed 0).",
+            fix="Give the file of that scenario, number of folds, seed and read-out, or change "
+            "these in the configuration (published splits have seed 0).",
         )
 
 

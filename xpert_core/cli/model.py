@@ -233,9 +233,7 @@ def chosen_folder(model: str | None) -> Path | None:
     from xpert_core.store import Store
     from xpert_core.store.engine import exists, resolve_url
 
-    if model is not None and (model in shipped_models() or (Path(model) / "config.json").is_file()):
-        return model_folder(model)
-    if not exists(resolve_url()):
+    known = model is not None and (Path(model) / "config.json").is_file()
+    if known or model in shipped_models() or not exists(resolve_url()):
         return None if model is None else model_folder(model)  # which says what there is
-    registry = Store().for_owner(LOCAL).registry
-    return registry.default().folder if model is None else registry.get(model).folder
+    return Store().for_owner(LOCAL).registry.folder_of(model)

@@ -40,7 +40,7 @@ def submit(
     title : str
         Shown in lists.
     owner : str, optional
-        Default: that of the store.
+        By default the owner of `store`.
 
     Raises
     ------

@@ -34,9 +34,9 @@ class JobContext:
     Attributes
     ----------
     store : Store
-        As the owner of the job sees it.
+        As the owner sees it: what is saved is the owner's.
     owner : str
-        Whose job it is; results are stored for this owner.
+        Whose job it is.
     job_id : str
     attempt : int
         1 the first time; above, the folder may hold a checkpoint to go on from.
@@ -45,8 +45,8 @@ class JobContext:
     """
 
     def __init__(self, store: Store, claim: Claim, lost: Callable[[], None]) -> None:
-        self.store = store.for_owner(claim.job.owner)
         self.owner = claim.job.owner
+        self.store = store.for_owner(self.owner)
         self.job_id = claim.job.id
         self.attempt = claim.job.attempts
         self.folder: Path = store.jobs.folder(claim.job.id)

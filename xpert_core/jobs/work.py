@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from xpert_core.drugs.records import Drug
 from xpert_core.errors import DataError
 from xpert_core.jobs.context import JobContext
 
@@ -16,9 +17,9 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     ----------
     context : JobContext
     params : dict
-        ``cohort_id``; ``drugs`` (names, LINCS ids, InChIKeys or SMILES), ``doses``, ``times``:
-        lists of text with units, or numbers in uM and h; optional ``samples`` (ids), ``model``
-        (name or folder) and ``title``.
+        ``cohort_id``; ``drugs``: names, LINCS ids, InChIKeys, SMILES, or the fields of a `Drug`;
+        ``doses``, ``times``: text with units, or numbers in uM and h; optional ``samples`` (ids),
+        ``model`` (name or id, or a folder; the owner's default without it) and ``title``.
 
     Returns
     -------
@@ -30,11 +31,11 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     store = context.store
     context.progress(0, 0, "Loading the model")
     profiles = store.load_cohort(params["cohort_id"])
-    predictor = Predictor.load(params.get("model"))
+    predictor = Predictor.load(store.registry.folder_of(params.get("model")))
     context.check()
     prediction = predictor.predict(
         profiles,
-        params["drugs"],
+        [_drug(entry) for entry in params["drugs"]],
         params["doses"],
         params["times"],
         samples=params.get("samples"),
@@ -137,6 +138,14 @@ def benchmark(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     record = record_of(results)
     saved = context.store.save_benchmark(record, context.owner)
     return {"benchmark_id": saved, "report": str(path), "verdict": record.verdict}
+
+
+def _drug(entry: str | dict[str, Any]) -> Drug | str:
+    """A drug as it was submitted: JSON has no tuples."""
+    if isinstance(entry, str):
+        return entry
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    return Drug(**fields)
 
 
 def _input_file(text: str) -> Path:

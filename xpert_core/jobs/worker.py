@@ -27,7 +27,7 @@ from xpert_core.store.presence import hold
 #: Seconds between looks at the queue, or at whether the running job should stop.
 POLL_S = 0.25
 #: Seconds between heartbeats, and between looks for dead workers.
-BEAT_S = 5.0
+BEAT_S = 2.0
 #: Seconds to wait for a database that does not answer.
 PATIENCE_S = 2.0
 

@@ -38,7 +38,6 @@ class Database:
         self.url = engine.resolve_url(url)
         self.arrays_folder = engine.arrays_folder(self.url)
         self.jobs_folder = engine.jobs_folder(self.url)
-        self.models_folder = engine.models_folder(self.url)
         migrate.prepare(self.url, timeout_s=timeout_s)
         files.make_folder(self.arrays_folder)
         self.engine = engine.make_engine(self.url, timeout_s=timeout_s)

@@ -91,7 +91,7 @@ def jobs_folder(url: URL) -> Path:
 
 
 def models_folder(url: URL) -> Path:
-    """Folder of the users' checkpoints, beside that of the arrays (``xpert.db-models``)."""
+    """Folder of the users' checkpoints, as `arrays_folder`: ``xpert.db-models``."""
     return _folder(url, "models")
 
 

@@ -26,6 +26,8 @@ class Job:
     Attributes
     ----------
     id, owner, kind, title : str
+    shared : bool
+        Whether everybody may look at it.
     params : dict
         What the job was asked for; its keys depend on `kind`.
     status : str
@@ -52,6 +54,7 @@ class Job:
 
     id: str
     owner: str
+    shared: bool
     kind: str
     title: str
     params: dict[str, Any]

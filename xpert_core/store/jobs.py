@@ -17,7 +17,6 @@ from sqlalchemy import delete, func, insert, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from xpert_core.errors import JobError
-from xpert_core.store import owners
 from xpert_core.store.arrays import checked_id, new_id
 from xpert_core.store.database import Database
 from xpert_core.store.engine import is_sqlite
@@ -34,19 +33,22 @@ from xpert_core.store.job_records import (
     JobEvent,
 )
 from xpert_core.store.models import LOCAL_OWNER, JobEventRow, JobRow, UTCDateTime, utc_now
+from xpert_core.store.owners import changeable, readable, visible
 from xpert_core.store.presence import is_dead
 
 
 class JobQueue:
     """Jobs in the database.
 
-    Another owner's job is like one that does not exist; owner None sees all. Methods take another
-    owner where the queue has none.
+    Methods that take `owner` treat another owner's job like one that does not exist, unless it is
+    shared: then it can be looked at.
 
     Parameters
     ----------
     database : Database
-    owner : str or None
+    owner : str, optional
+        Whose jobs these are where a method is not told; None sees all, and submits for
+        `LOCAL_OWNER`.
     """
 
     def __init__(self, database: Database, owner: str | None = None) -> None:
@@ -65,9 +67,10 @@ class JobQueue:
         StoreError
             A parameter cannot be kept, or the database cannot be written.
         """
-        row = {
+        owner = owner or self._owner or LOCAL_OWNER
+        row: dict[str, Any] = {
             "id": new_id(),
-            "owner": owner or self._owner or LOCAL_OWNER,
+            "owner": owner,
             "kind": kind,
             "title": title,
             "status": SUBMITTED,
@@ -86,14 +89,15 @@ class JobQueue:
             There is none, or it is another owner's.
         """
         with self._database.reading("The job could not be read") as session:
-            return job_of(self._found(session, job_id, owner))
+            return job_of(readable(session, JobRow, job_id, owner or self._owner))
 
     def find(
         self, owner: str | None = None, *, kinds: Sequence[str] = (), limit: int = 500
     ) -> list[Job]:
         """Jobs, the last submitted first; of some `kinds` only, where these are given."""
-        query = select(JobRow).where(owners.visible(JobRow, owner or self._owner))
-        query = query.order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+        owner = owner or self._owner
+        query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+        query = query.where(visible(JobRow, owner))
         if kinds:
             query = query.where(JobRow.kind.in_(kinds))
         with self._database.reading("The jobs could not be listed") as session:
@@ -113,7 +117,7 @@ class JobQueue:
         if kind is not None:
             query = query.where(JobEventRow.kind == kind)
         with self._database.reading("The log of the job could not be read") as session:
-            self._found(session, job_id, owner)
+            readable(session, JobRow, job_id, owner or self._owner)
             rows = session.scalars(query.order_by(JobEventRow.id.desc()).limit(limit)).all()
         return [
             JobEvent(row.id, row.attempt, row.created_at, row.kind, decode(row.payload))
@@ -138,7 +142,7 @@ class JobQueue:
         A job that has ended stays as it is.
         """
         with self._database.writing("The job could not be cancelled") as session:
-            row = self._found(session, job_id, owner)
+            row = changeable(session, JobRow, job_id, owner or self._owner)
             now, folder = clock(session), self._database.jobs_folder
             worked_on = row.status == RUNNING and not is_dead(
                 folder, row.worker, row.heartbeat_at, now
@@ -160,7 +164,7 @@ class JobQueue:
             The job is waiting, running or done.
         """
         with self._database.writing("The job could not be submitted again") as session:
-            row = self._found(session, job_id, owner)
+            row = changeable(session, JobRow, job_id, owner or self._owner)
             if row.status not in (FAILED, CANCELLED):
                 raise JobError(
                     f"This job is {row.status}: only a failed or cancelled job is tried again.",
@@ -185,7 +189,7 @@ class JobQueue:
             A worker is at it.
         """
         with self._database.writing("The job could not be deleted") as session:
-            row = self._found(session, job_id, owner)
+            row = changeable(session, JobRow, job_id, owner or self._owner)
             if row.status == RUNNING:
                 raise JobError(
                     "This job is running.", where=row.title or job_id, fix="Cancel it first."
@@ -197,8 +201,10 @@ class JobQueue:
             if folder.exists():
                 shutil.rmtree(folder)
 
-    def _found(self, session: Session, job_id: str, owner: str | None) -> JobRow:
-        return owners.readable(session, JobRow, job_id, owner or self._owner)
+    def share(self, job_id: str, shared: bool, owner: str | None = None) -> None:
+        """Let everybody on this database look at a job and its log, or nobody else."""
+        with self._database.writing("The sharing could not be changed") as session:
+            changeable(session, JobRow, job_id, owner or self._owner).shared = shared
 
     @property
     def root(self) -> Path:
@@ -235,6 +241,7 @@ def job_of(row: JobRow) -> Job:
     return Job(
         id=row.id,
         owner=row.owner,
+        shared=row.shared,
         kind=row.kind,
         title=row.title,
         params=decode(row.params),

@@ -298,7 +298,7 @@ class BenchmarkIntervalRow(Base):
     unit: Mapped[str | None]
 
 
-class PairedCohortRow(HasArrayFile, Shareable, Base):
+class PairedCohortRow(Shareable, HasArrayFile, Base):
     """Profiles before and after treatment; the file holds both, the pair table and the gene report.
 
     `content_sha256` covers everything but the name: the same upload by the same owner is kept once.
@@ -324,7 +324,7 @@ class PairedCohortRow(HasArrayFile, Shareable, Base):
     notes: Mapped[list[Any]]
 
 
-class JobRow(Base):
+class JobRow(Shareable, Base):
     """A piece of long work. `claim` is drawn anew each time a worker takes the job: whoever writes
     for a job names the claim, so that nothing of a former attempt can reach a later one.
 

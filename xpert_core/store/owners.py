@@ -29,12 +29,12 @@ from xpert_core.store.models import (
 
 #: What an entry of each table is called in messages.
 NAMES: dict[type[Base], str] = {
-    CohortRow: "cohort",
+    CohortRow: "stored cohort",
+    RunRow: "stored prediction",
+    BenchmarkRow: "stored benchmark",
     PairedCohortRow: "paired cohort",
-    RunRow: "prediction",
-    JobRow: "job",
-    BenchmarkRow: "benchmark",
     RegisteredModelRow: "model",
+    JobRow: "job",
 }
 
 Row = TypeVar("Row", bound=Base)
@@ -58,10 +58,10 @@ def readable(session: Session, kind: type[Row], key: str, owner: str | None) -> 
         is the same.
     """
     name = NAMES[kind]
-    row = session.get(kind, checked_id(key, name))
+    row = session.get(kind, checked_id(key, name.removeprefix("stored ")))
     if row is None or not _may_see(row, owner):
         raise StoreError(
-            f"There is no stored {name} with this id; it may have been deleted.",
+            f"There is no {name} with this id; it may have been deleted.",
             where=key,
             fix="Open it from the list of what is stored.",
         )
@@ -79,7 +79,7 @@ def changeable(session: Session, kind: type[Row], key: str, owner: str | None) -
     row = readable(session, kind, key, owner)
     if owner is not None and _owner(row) != owner:
         raise StoreError(
-            f"This {NAMES[kind]} belongs to another user, who shares it.",
+            f"This {NAMES[kind].removeprefix('stored ')} belongs to another user, who shares it.",
             where=key,
             fix="Ask its owner to change or delete it.",
         )

@@ -14,24 +14,26 @@ from sqlalchemy.orm import Session
 
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.store import arrays as files
-from xpert_core.store import owners
 from xpert_core.store.database import Database
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import PackedFrame, unpack_frame
 from xpert_core.store.models import LOCAL_OWNER, PairedCohortRow
+from xpert_core.store.owners import changeable, readable, visible
 from xpert_core.store.rows import Row, genes_document, genes_from, json_frame
 
 
 class PairStore:
     """Paired cohorts in the database.
 
-    An owner sees own entries and what others share (`xpert_core.store.owners`); None sees all.
-    Methods take another owner where the store has none.
+    Methods that take `owner` treat another owner's entry like one that does not exist, unless it
+    is shared: then it can be read.
 
     Parameters
     ----------
     database : Database
-    owner : str or None
+    owner : str, optional
+        Whose entries these are where a method is not told; None sees all, and saves for
+        `LOCAL_OWNER`.
     """
 
     def __init__(self, database: Database, owner: str | None = None) -> None:
@@ -84,9 +86,9 @@ class PairStore:
         DataFrame
             Index ``id``; columns ``name``, ``owner``, ``shared``, ``created_at`` (UTC),
             ``n_pairs``, ``n_patients``, ``unit``, ``panel_name``, ``n_genes``, ``n_genes_found``,
-            ``input_sha256``. With an owner: own and shared.
+            ``input_sha256``.
         """
-        row = PairedCohortRow
+        row, owner = PairedCohortRow, owner or self._owner
         query = select(
             row.id,
             row.name,
@@ -101,7 +103,7 @@ class PairStore:
             row.n_genes_found,
             row.input_sha256,
         ).order_by(row.created_at.desc(), row.id)
-        return self._database.listed(query.where(owners.visible(row, owner or self._owner)))
+        return self._database.listed(query.where(visible(row, owner)))
 
     def load(self, pairs_id: str, owner: str | None = None) -> PairedProfiles:
         """Return a stored paired cohort, equal to the one saved.
@@ -112,7 +114,7 @@ class PairStore:
             There is none, or its file is missing or damaged.
         """
         with self._database.reading("The paired cohort could not be opened") as session:
-            row = owners.readable(session, PairedCohortRow, pairs_id, owner or self._owner)
+            row = readable(session, PairedCohortRow, pairs_id, owner or self._owner)
         folder = self._database.arrays_folder
         arrays, document = files.read_arrays(folder, row.array_id, row.array_sha256)
         panel, genes = genes_from(document, arrays["column_of_gene"])
@@ -129,19 +131,18 @@ class PairStore:
             notes=tuple(row.notes),
         )
 
+    def share(self, pairs_id: str, shared: bool, owner: str | None = None) -> None:
+        """Let everybody on this database see a paired cohort, or nobody else."""
+        with self._database.writing("The sharing could not be changed") as session:
+            owner = owner or self._owner
+            changeable(session, PairedCohortRow, pairs_id, owner).shared = shared
+
     def delete(self, pairs_id: str, owner: str | None = None) -> None:
         """Delete a paired cohort, row and file; what was trained on it stays."""
         with self._database.writing("The paired cohort could not be deleted") as session:
-            found = owners.changeable(session, PairedCohortRow, pairs_id, owner or self._owner)
-            array_id = found.array_id
+            array_id = changeable(session, PairedCohortRow, pairs_id, owner or self._owner).array_id
             session.execute(delete(PairedCohortRow).where(PairedCohortRow.id == pairs_id))
         self._database.erase([array_id])
-
-    def share(self, pairs_id: str, shared: bool, owner: str | None = None) -> None:
-        """Let everybody on this database see a paired cohort and its values, or nobody else."""
-        with self._database.writing("The sharing could not be changed") as session:
-            found = owners.changeable(session, PairedCohortRow, pairs_id, owner or self._owner)
-            found.shared = shared
 
 
 def _packed(pairs: PairedProfiles) -> tuple[Row, dict[str, np.ndarray], Row]:

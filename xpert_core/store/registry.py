@@ -22,6 +22,7 @@ from xpert_core.prediction.models import shipped_default, shipped_models
 from xpert_core.store import comparison, model_files, owners
 from xpert_core.store.arrays import new_id
 from xpert_core.store.database import Database
+from xpert_core.store.engine import models_folder
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import encode
 from xpert_core.store.models import (
@@ -67,11 +68,11 @@ class Registry:
     """
 
     def __init__(self, database: Database, owner: str | None = None) -> None:
-        self.folder = database.models_folder
+        self.folder = models_folder(database.url)
         self._owner = owner
         self._location = database.location
+        self._write_session, self._read_session = database.write_session, database.read_session
         self._reading, self._writing = database.reading, database.writing
-        self._read_session, self._write_session = database.read_session, database.write_session
 
     # --- look ---------------------------------------------------------------------------------
 
@@ -110,6 +111,15 @@ class Registry:
             where=repr(model)[:80],
             fix="Choose one of the list of models (`xpert model list`).",
         )
+
+    def folder_of(self, model: str | Path | None, owner: str | None = None) -> Path:
+        """Folder of the checkpoint that is meant: None = the owner's default; a folder; or an id or
+        a name."""
+        if model is None:
+            return self.default(owner).folder
+        if (Path(model) / "config.json").is_file():
+            return Path(model)
+        return self.get(str(model), owner).folder
 
     def default(self, owner: str | None = None) -> RegisteredModel:
         """The model this owner predicts with; the shipped default where none was chosen or the

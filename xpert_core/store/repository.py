@@ -68,11 +68,12 @@ class Store:
     def __init__(self, url: str | None = None, *, timeout_s: float = 30.0) -> None:
         database = Database(url, timeout_s=timeout_s)
         self._database = database
+        self._url, self._engine = database.url, database.engine
         self._folder = database.arrays_folder
+        self._write_session, self._read_session = database.write_session, database.read_session
         self._reading, self._writing = database.reading, database.writing
         self._new_file, self._erase = database.new_file, database.erase
         self._listed = database.listed
-        self.claims = Claims(database)
         self._owner: str | None = None
 
     def for_owner(self, owner: str) -> Store:
@@ -90,26 +91,31 @@ class Store:
         return self._owner or LOCAL_OWNER
 
     @property
-    def jobs(self) -> JobQueue:
-        """The queue of background jobs, with the same owner."""
-        return JobQueue(self._database, self._owner)
-
-    @property
-    def pairs(self) -> PairStore:
-        """The paired cohorts, with the same owner."""
-        return PairStore(self._database, self._owner)
-
-    @property
     def registry(self) -> Registry:
-        """The models of this store, with the same owner."""
+        """The models, shipped ones and those of users."""
         from xpert_core.store.registry import Registry
 
         return Registry(self._database, self._owner)
 
     @property
+    def jobs(self) -> JobQueue:
+        """The queue of background jobs."""
+        return JobQueue(self._database, self._owner)
+
+    @property
+    def claims(self) -> Claims:
+        """What workers do with the queue."""
+        return Claims(self._database)
+
+    @property
+    def pairs(self) -> PairStore:
+        """The paired cohorts."""
+        return PairStore(self._database, self._owner)
+
+    @property
     def address(self) -> str:
         """Address of the database with its password: for a child process, never to be shown."""
-        return self._database.url.render_as_string(hide_password=False)
+        return self._url.render_as_string(hide_password=False)
 
     @property
     def location(self) -> str:
@@ -148,7 +154,7 @@ class Store:
                     return self._put_cohort(cohort, samples, entry)
 
     def _put_cohort(self, cohort: rows.Row, samples: Sequence[rows.Row], entry: rows.Row) -> str:
-        with self._database.write_session.begin() as session:
+        with self._write_session.begin() as session:
             known = self._same_cohort(session, cohort)
             if known is None:
                 cohort_id = files.new_id()
@@ -232,7 +238,7 @@ class Store:
                 return self._put_model(digest, values)
 
     def _put_model(self, digest: str, values: rows.Row) -> str:
-        with self._database.write_session.begin() as session:
+        with self._write_session.begin() as session:
             known = session.scalar(select(ModelRow).where(ModelRow.digest == digest))
             if known is None:
                 known = ModelRow(id=files.new_id(), digest=digest)
@@ -271,8 +277,12 @@ class Store:
             return run_id
         row_format, drugs, predicted = rows.prediction_rows(prediction)
         run = rows.run_row(prediction, row_format)
-        run |= {"id": run_id or files.new_id(), "owner": owner or self.owner, "title": title}
-        run["cohort_id"] = cohort_id
+        run |= {
+            "id": run_id or files.new_id(),
+            "owner": owner or self.owner,
+            "title": title,
+            "cohort_id": cohort_id,
+        }
         run["model_id"] = self._model_of(prediction.provenance)
         with (
             self._new_file(*rows.prediction_file(prediction)) as file,
@@ -369,7 +379,7 @@ class Store:
                 return self._put_benchmark(record, owner or self.owner)
 
     def _put_benchmark(self, record: BenchmarkRecord, owner: str) -> str:
-        with self._database.write_session.begin() as session:
+        with self._write_session.begin() as session:
             return benchmarks.put(session, record, owner)
 
     def benchmarks(self, owner: str | None = None) -> pd.DataFrame:
@@ -408,11 +418,11 @@ class Store:
         with explained("Left-over files could not be swept", str(self._folder)):
             # First the files, then the rows: a file whose row comes in between is kept.
             old = list(files.old_files(self._folder, grace_s))
-            with self._database.read_session() as session:
+            with self._read_session() as session:
                 known = {
                     array_id
                     for holder in HasArrayFile.__subclasses__()
-                    for array_id in session.scalars(select(holder.array_id))
+                    for array_id in session.scalars(_array_ids(holder))
                 }
             orphans = [path for array_id, path in old if array_id not in known]
             for path in orphans:
@@ -424,14 +434,15 @@ class Store:
 
         Returns the path of the copy: a complete store, to be opened by its address.
         """
-        if not engine.is_sqlite(self._database.url):
+        if not engine.is_sqlite(self._url):
             raise StoreError(
                 "A backup of a PostgreSQL database is made by the server's own tools.",
                 where=self.location,
                 fix=f"Use pg_dump, and copy the folder {self._folder}.",
             )
-        folders = self._folder, self.registry.folder
-        return backups.back_up(self._database.engine, *folders, Path(path).absolute())
+        return backups.back_up(
+            self._engine, self._folder, self.registry.folder, Path(path).absolute()
+        )
 
     def _share(self, kind: type[CohortRow] | type[RunRow], key: str, *, shared: bool) -> None:
         with self._writing("The sharing could not be changed") as session:

@@ -294,7 +294,7 @@ def test_delete_takes_log_and_folder_and_spares_a_running_job(store: Store) -> N
     store.claims.fail(claim, JobError("no"))
     store.jobs.delete(job_id)
     assert not folder.exists() and store.jobs.find() == []
-    with pytest.raises(StoreError, match="no stored job with this id"):
+    with pytest.raises(StoreError, match="no job with this id"):
         store.jobs.log(job_id)
     with store._database.reading("test") as session:
         assert session.connection().exec_driver_sql("SELECT * FROM job_events").all() == []
@@ -320,7 +320,7 @@ def test_the_job_of_another_owner_does_not_exist(store: Store) -> None:
         jobs.retry,
         jobs.delete,
     ):
-        with pytest.raises(StoreError, match="no stored job with this id"):
+        with pytest.raises(StoreError, match="no job with this id"):
             act(job_id, "ben")
     assert jobs.find("ben") == [] and [j.id for j in jobs.find("ana")] == [job_id]
     assert jobs.find("ana", kinds=["predict"]) == []

@@ -10,6 +10,7 @@ from model_data import tiny_checkpoint
 from store_data import (
     assert_same_prediction,
     assert_same_profiles,
+    melanoma_pairs,
     melanoma_prediction,
     melanoma_profiles,
 )
@@ -37,6 +38,8 @@ def ids(anna: Store, tmp_path: Path) -> dict[str, str]:
         "cohort": cohort,
         "run": anna.save_prediction(melanoma_prediction(), cohort, title="Anna's"),
         "model": anna.registry.register(tmp_path / "annas"),
+        "pairs": anna.pairs.save(melanoma_pairs()),
+        "job": anna.jobs.submit("predict", {"cohort_id": cohort}, title="Anna's"),
     }
 
 
@@ -44,6 +47,8 @@ OPEN: dict[str, Callable[[Store, str], object]] = {
     "cohort": Store.load_cohort,
     "run": Store.load_prediction,
     "model": lambda store, key: store.registry.get(key),
+    "pairs": lambda store, key: store.pairs.load(key),
+    "job": lambda store, key: (store.jobs.get(key), store.jobs.log(key)),
 }
 CHANGE: dict[str, list[Callable[[Store, str], object]]] = {
     "cohort": [Store.delete_cohort, lambda s, key: s.share_cohort(key, True)],
@@ -53,18 +58,30 @@ CHANGE: dict[str, list[Callable[[Store, str], object]]] = {
         lambda s, key: s.registry.share(key, True),
         lambda s, key: s.registry.rename(key, "mine"),
     ],
+    "pairs": [lambda s, key: s.pairs.delete(key), lambda s, key: s.pairs.share(key, True)],
+    "job": [
+        lambda s, key: s.jobs.cancel(key),
+        lambda s, key: s.jobs.retry(key),
+        lambda s, key: s.jobs.delete(key),
+        lambda s, key: s.jobs.share(key, True),
+    ],
 }
 SHARE: dict[str, Callable[[Store, str, bool], None]] = {
     "cohort": Store.share_cohort,
     "run": Store.share_run,
     "model": lambda store, key, shared: store.registry.share(key, shared),
+    "pairs": lambda store, key, shared: store.pairs.share(key, shared),
+    "job": lambda store, key, shared: store.jobs.share(key, shared),
 }
 
 
 def listed(store: Store, kind: str) -> list[str]:
     if kind == "model":
         return [m.id for m in store.registry.list() if m.owner]
-    return list((store.cohorts() if kind == "cohort" else store.runs()).index)
+    if kind == "job":
+        return [job.id for job in store.jobs.find()]
+    tables = {"cohort": store.cohorts, "run": store.runs, "pairs": store.pairs.list}
+    return list(tables[kind]().index)
 
 
 @pytest.mark.parametrize("kind", OPEN)

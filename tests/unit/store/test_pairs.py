@@ -65,11 +65,11 @@ def test_a_damaged_file_is_noticed_and_healed_by_the_same_upload(store: Store) -
 def test_delete_removes_row_and_file(store: Store) -> None:
     pairs_id = store.pairs.save(melanoma_pairs(), owner="ana")
     for act in (store.pairs.load, store.pairs.delete):
-        with pytest.raises(StoreError, match="no stored paired cohort with this id"):
+        with pytest.raises(StoreError, match="no paired cohort with this id"):
             act(pairs_id, "ben")
     store.pairs.delete(pairs_id, "ana")
     assert list(store.arrays_folder.iterdir()) == [] and store.pairs.list().empty
-    with pytest.raises(StoreError, match="no stored paired cohort with this id"):
+    with pytest.raises(StoreError, match="no paired cohort with this id"):
         store.pairs.load(pairs_id)
 
 

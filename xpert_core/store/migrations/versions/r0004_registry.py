@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 #: Tables whose rows an owner may share.
-SHAREABLE = ("cohorts", "runs", "paired_cohorts")
+SHAREABLE = ("cohorts", "runs", "paired_cohorts", "jobs")
 
 
 def upgrade() -> None:
