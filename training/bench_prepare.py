@@ -31,7 +31,7 @@ from xpert_core.preparation.lincs import LincsFiles, LincsSettings, prepare
 from xpert_core.preparation.panel import PanelReader
 from xpert_core.preparation.records import Counts, silent
 from xpert_core.preparation.staging import staged
-from xpert_core.preparation.text_matrix import WholeMatrix, open_matrix
+from xpert_core.preparation.text_matrix import LineMatrix, WholeMatrix, open_matrix
 
 WELLS_A_PLATE = 350
 BLOCK = 1024
@@ -130,10 +130,11 @@ def measure_text(path: Path, *, whole: bool) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     started = time.perf_counter()
     with staged(path.with_suffix(".h5ad")) as stage:
-        if whole:
-            matrix = WholeMatrix(read_cohort(path, limit_mb=100_000), silent)
-        else:
-            matrix = open_matrix(path, silent)
+        matrix: LineMatrix = (
+            WholeMatrix(read_cohort(path, limit_mb=100_000), silent)
+            if whole
+            else open_matrix(path, silent)
+        )
         read = PanelReader(lambda: matrix, stage.entry(path.name, "")).read()
         values = read.log2(np.arange(len(read.samples)), Counts())
     seconds = time.perf_counter() - started
