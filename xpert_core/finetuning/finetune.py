@@ -242,4 +242,9 @@ def _limits(cohort: CohortData, pairs: PairedProfiles) -> list[str]:
             f"The cohort was given in {pairs.unit}s: expression after treatment (x_pert) was not "
             "trained and is that of the base model's assay."
         )
+    if pairs.unit == "z-score":
+        limits.append(
+            "The z-score read-out was trained; predictions for new cohorts are read out as log2 "
+            "changes, which were scored on no patient."
+        )
     return limits

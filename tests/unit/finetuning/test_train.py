@@ -61,7 +61,7 @@ def stop_after(batches: int) -> Hooks:
 
 @pytest.mark.parametrize("method", ["adapters", "full"])
 def test_it_learns_on_real_profiles(fit, split, cohort, method) -> None:
-    config = QUICK.with_(max_epochs=15, patience=15, lr=1e-2)
+    config = QUICK.with_(max_epochs=10, patience=10, lr=1e-2)
     fitted = fit(config, method=method)
     start, end = (fitted.progress.history[i]["train_deg_pcc"] for i in (0, -1))
     assert end < start - 0.1
