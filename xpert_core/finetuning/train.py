@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -252,4 +253,5 @@ def _require_lightning() -> None:
     import xpert_core.learning.module  # noqa: F401 - Lightning sets its log level when imported
 
     # Lightning's advice on its other products is not for the user of this program.
+    warnings.filterwarnings("ignore", module=r"lightning\.pytorch")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
