@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from functools import cache
 
 import numpy as np
@@ -28,10 +29,14 @@ def small_panel() -> GenePanel:
 
 @cache
 def _profiles(genes: tuple[str, ...]) -> pd.DataFrame:
+    """The file has 22,000 columns, which pandas reads in seconds and the csv module at once."""
     file = assets_dir() / "examples" / "user_upload_pretreatment_melanoma_nivolumab.csv"
-    known = set(pd.read_csv(file, nrows=0).columns)
-    columns = [gene for gene in genes if gene in known]
-    return pd.read_csv(file, usecols=columns)[columns]
+    with file.open(encoding="utf-8", newline="") as stream:
+        lines = csv.reader(stream)
+        place = {name: i for i, name in enumerate(next(lines))}
+        columns = [gene for gene in genes if gene in place]
+        values = [[float(line[place[gene]]) for gene in columns] for line in lines]
+    return pd.DataFrame(values, columns=columns)
 
 
 def paired_frame(

@@ -21,7 +21,7 @@ from xpert_core.finetuning.config import FinetuneConfig, digest_of
 from xpert_core.finetuning.data import CohortData, filled, network_config
 from xpert_core.finetuning.hooks import Hooks
 from xpert_core.finetuning.split import outer_splits
-from xpert_core.finetuning.train import PREDICT_ROWS, fit_patients, view_of
+from xpert_core.finetuning.train import PREDICT_ROWS, choose_method, fit_patients, view_of
 from xpert_core.finetuning.transfer import transfer
 from xpert_core.learning.loop import predict_rows
 from xpert_core.learning.splits import Split
@@ -223,7 +223,7 @@ def compare(
     FinetuningCancelled
     """
     config, hooks = config or FinetuneConfig(), hooks or Hooks()
-    method = config.method_for(len(cohort.data))
+    method = choose_method(config, base, cohort)
     splits = outer_splits(cohort.data, folds=folds, valid=config.valid, seed=config.split_seed)
     found = []
     for number, split in enumerate(splits):

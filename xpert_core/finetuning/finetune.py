@@ -21,7 +21,7 @@ from xpert_core.finetuning.config import FinetuneConfig
 from xpert_core.finetuning.data import CohortData, Defaults, prepare_cohort
 from xpert_core.finetuning.hooks import Hooks
 from xpert_core.finetuning.split import inner_split
-from xpert_core.finetuning.train import Fitted, fit_patients
+from xpert_core.finetuning.train import Fitted, choose_method, fit_patients
 from xpert_core.finetuning.transfer import Transfer
 from xpert_core.learning.splits import Split
 from xpert_core.model.checkpoint import Checkpoint, ModelMeta, save_checkpoint
@@ -127,7 +127,7 @@ def finetune(
         compared = compare(base, cohort, out / WORK, config, folds=folds, hooks=hooks)
         save_comparison(out / COMPARISON, compared)
     split = inner_split(cohort.data, valid=config.valid, seed=config.split_seed)
-    method = config.method_for(len(cohort.data))
+    method = choose_method(config, base, cohort)
     started = time.monotonic()
     fitted = fit_patients(
         base, cohort, split, config, out / WORK / STATES, hooks, method=method,
@@ -241,5 +241,10 @@ def _limits(cohort: CohortData, pairs: PairedProfiles) -> list[str]:
         limits.append(
             f"The cohort was given in {pairs.unit}s: expression after treatment (x_pert) was not "
             "trained and is that of the base model's assay."
+        )
+    if pairs.unit == "z-score":
+        limits.append(
+            "The z-score read-out was trained; predictions for new cohorts are read out as log2 "
+            "changes, which were scored on no patient."
         )
     return limits

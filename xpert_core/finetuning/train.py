@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,29 @@ def fit_patients(
     return Fitted(merge_adapters(model).eval(), view, run, adapted, moved)
 
 
+def choose_method(config: FinetuneConfig, base: Checkpoint, cohort: CohortData) -> str:
+    """``"adapters"`` or ``"full"``; the latter also where the base model lacks whole parts.
+
+    Raises
+    ------
+    DataError
+        If adapters are asked for where they would leave parts untrained.
+    """
+    method = config.method_for(len(cohort.data))
+    if method == "full":
+        return method
+    _, moved = transfer(base, network_config(base.model.config, cohort), cohort.names)
+    if not moved.untrained:
+        return method
+    if config.method == "auto":
+        return "full"
+    raise DataError(
+        "Adapters cannot train what the base model lacks.",
+        where="; ".join(moved.untrained),
+        fix="Use the full-parameter method, or another base model.",
+    )
+
+
 def _run(setup: Setup, folder: Path, hooks: Hooks, label: str) -> Progress:
     """Train, or go on; the network holds the best weights afterwards, also when it fails."""
     most = setup.config.max_epochs
@@ -229,4 +253,5 @@ def _require_lightning() -> None:
     import xpert_core.learning.module  # noqa: F401 - Lightning sets its log level when imported
 
     # Lightning's advice on its other products is not for the user of this program.
+    warnings.filterwarnings("ignore", module=r"lightning\.pytorch")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

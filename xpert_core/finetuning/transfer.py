@@ -65,6 +65,13 @@ class Transfer:
     new: tuple[str, ...]
     dropped: tuple[str, ...]
 
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """What is new besides the auxiliary classes: adapters alone would leave it random."""
+        return tuple(
+            text for text in self.new if " class: " not in text and " classes: " not in text
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)

@@ -16,6 +16,7 @@ from xpert_core.evaluation.metrics import (
     bootstrap_mean,
     evaluate,
     noise_ceiling,
+    pearson_measured,
     pearson_rows,
 )
 from xpert_core.evaluation.metrics.intervals import limits_text
@@ -258,3 +259,20 @@ def test_limits_of_a_single_group_are_said_to_be_none() -> None:
     assert limits_text(0.1937, 0.2751) == "0.194 to 0.275"
     one = bootstrap_mean(np.array([0.2, 0.4]), np.array(["a", "a"]))
     assert limits_text(one.low, one.high) == "not defined"
+
+
+def test_correlation_over_the_genes_measured() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.normal(size=(2, 5, 40)).astype(np.float32)
+    np.testing.assert_array_equal(
+        pearson_measured(truth, predicted), pearson_rows(predicted, truth)
+    )
+    missing = rng.random(truth.shape) < 0.3
+    missing[4] = False
+    gaps = np.where(missing, np.nan, truth)
+    expected = [
+        np.corrcoef(t[~m], p[~m])[0, 1] for t, p, m in zip(truth, predicted, missing, strict=True)
+    ]
+    np.testing.assert_allclose(pearson_measured(gaps, predicted), expected, atol=1e-6)
+    assert pearson_measured(gaps, np.ones_like(predicted)).tolist() == [0] * 5
+    assert pearson_measured(np.full((1, 3), np.nan), predicted[:1, :3])[0] == 0
