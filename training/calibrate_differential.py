@@ -9,6 +9,7 @@ the melanoma cohort: positive, skewed also after the logarithm, in correlated bl
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,12 @@ def labels_of(n_a: int, n_b: int) -> np.ndarray:
 
 
 def p_values(
-    values: np.ndarray, in_b: np.ndarray, *, draws: int = 1000, refined: int = 0, seed: int = 0
+    values: np.ndarray,
+    in_b: np.ndarray,
+    *,
+    draws: int = 1000,
+    refined: Sequence[int] = (),
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """p of each gene by the three tests."""
     labels = relabellings(in_b, draws, seed)
@@ -105,7 +111,7 @@ def planted(
     values[np.ix_(in_b, genes)] += effect * sd[genes] * sign
     true = np.isin(np.arange(N_GENES), genes)
     found = {}
-    for name, p in p_values(values, in_b, draws=10_000, refined=100_000).items():
+    for name, p in p_values(values, in_b, draws=10_000, refined=(100_000,)).items():
         passes = benjamini_hochberg(p) <= q
         found[name] = Found(
             (passes & true).sum() / n_true, (passes & ~true).sum() / max(passes.sum(), 1)

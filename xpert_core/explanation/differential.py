@@ -13,9 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from xpert_core.errors import ExplanationError
 from xpert_core.explanation.moderated import moderated_change, moderated_t
 from xpert_core.explanation.progress import Steps
 from xpert_core.explanation.statistics import (
+    NOMINAL,
+    REFINED,
     Relabellings,
     benjamini_hochberg,
     hedges,
@@ -39,11 +42,26 @@ class Thresholds:
     q : float
         Largest Benjamini-Hochberg q.
     log2_ratio : float
-        Smallest absolute log2 ratio.
+        Smallest absolute log2 ratio (B over A).
+
+    Raises
+    ------
+    ExplanationError
+        If q is not between 0 and 1, or the ratio is negative.
     """
 
     q: float = 0.05
     log2_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.q <= 1:
+            raise ExplanationError(
+                f"The largest q is {self.q:g}.", fix="Give a number above 0 and up to 1."
+            )
+        if not 0 <= self.log2_ratio < np.inf:
+            raise ExplanationError(
+                f"The smallest log2 ratio is {self.log2_ratio:g}.", fix="Give 0 or more."
+            )
 
     def passes(self, difference: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Which genes pass; last axis is genes."""
@@ -78,16 +96,19 @@ def moderated_test(values: np.ndarray, in_b: np.ndarray) -> Tested:
 
 @dataclass(frozen=True)
 class CountNull:
-    """How many genes pass when the group labels mean nothing.
+    """How many genes reach a limit by the test's own p when the group labels mean nothing.
+
+    The count is a statistic like any other: it is set against its values under relabelling, so
+    the comparison holds also where the test's p is too small.
 
     Attributes
     ----------
-    observed : int
-        Genes that pass with the true labels.
-    counts : ndarray of int64, shape (P,)
-        Genes that pass, by relabelling.
-    p : float
-        Chance of at least `observed` genes with meaningless labels.
+    observed, observed_nominal : int
+        Genes within the thresholds, and with p < 0.05, with the true labels.
+    counts, counts_nominal : ndarray of int64, shape (P,)
+        The same by relabelling.
+    p, p_nominal : float
+        Chance of at least as many genes with meaningless labels.
     t : ndarray of float64, shape (P, G)
         Statistics, for the null of gene sets.
     complete : bool
@@ -95,8 +116,11 @@ class CountNull:
     """
 
     observed: int
+    observed_nominal: int
     counts: np.ndarray
+    counts_nominal: np.ndarray
     p: float
+    p_nominal: float
     t: np.ndarray
     complete: bool
 
@@ -118,6 +142,11 @@ class Differential:
     maxima : ndarray of float64
         Largest absolute Welch t over genes, by relabelling.
     thresholds : Thresholds
+    by_permutation : bool
+        Whether the permutation p decided which genes pass.
+    smallest_p : float
+        Smallest permutation p these group sizes can give, where all relabellings are counted; 0
+        where they are drawn.
     """
 
     measure: str
@@ -125,6 +154,28 @@ class Differential:
     null: CountNull
     maxima: np.ndarray
     thresholds: Thresholds
+    by_permutation: bool
+    smallest_p: float
+
+    @property
+    def deciding_p(self) -> pd.Series:
+        """The p that the thresholds were applied to."""
+        return self.table["permutation_p" if self.by_permutation else "p"]
+
+    @property
+    def deciding_q(self) -> pd.Series:
+        """The q that the thresholds were applied to."""
+        return self.table["permutation_q" if self.by_permutation else "q"]
+
+    @property
+    def warning(self) -> str:
+        """Why no gene could pass whatever it did; "" where that is not so."""
+        if self.by_permutation and self.smallest_p > self.thresholds.q:
+            return (
+                f"Groups of this size have so few relabellings that no permutation p can be under "
+                f"{self.smallest_p:.3g}: no gene can pass at q {self.thresholds.q:g}."
+            )
+        return ""
 
     @property
     def passing(self) -> pd.Index:
@@ -146,6 +197,7 @@ def compare_groups(
     test: Test,
     labels: Relabellings,
     thresholds: Thresholds | None = None,
+    by_permutation: bool = False,
     steps: Steps | None = None,
 ) -> Differential:
     """Test every gene, with permutation p-values, effect sizes and the null of the count.
@@ -162,14 +214,17 @@ def compare_groups(
     labels : Relabellings
         The first `N_COUNTED` of them serve the null of the count.
     thresholds : Thresholds, optional
+    by_permutation : bool
+        Whether the permutation p decides which genes pass, or the test's own.
     steps : Steps, optional
     """
     thresholds = thresholds or Thresholds()
     found = test(values, in_b)
-    permuted = permutation_test(values, in_b, labels, steps)
+    refined = REFINED if by_permutation else ()
+    permuted = permutation_test(values, in_b, labels, steps, refined=refined)
     null = count_null(values, in_b, test, labels, thresholds)
     effect = hedges(values, in_b)
-    passes = thresholds.passes(found.difference, found.p)
+    deciding = permuted.p if by_permutation else found.p
     with np.errstate(invalid="ignore"):
         linear_a, linear_b = (_mean(2.0 ** values[rows]) for rows in (~in_b, in_b))
         higher = np.select([found.difference > 0, found.difference < 0], ["B", "A"], "")
@@ -188,13 +243,16 @@ def compare_groups(
             "hedges_g": effect.g,
             "g_low": effect.low,
             "g_high": effect.high,
-            "passes": passes,
+            "passes": thresholds.passes(found.difference, deciding),
             "higher_in": higher,
         },
         index=pd.Index(list(genes), name="gene"),
     )
-    ordered = table.iloc[np.lexsort((-np.abs(table["t"].fillna(0)), table["p"].fillna(2)))]
-    return Differential(measure, ordered, null, permuted.maxima, thresholds)
+    order = np.lexsort((-np.abs(np.nan_to_num(found.t)), np.where(np.isnan(deciding), 2, deciding)))
+    floor = 1 / permuted.n if permuted.exact else 0.0
+    return Differential(
+        measure, table.iloc[order], null, permuted.maxima, thresholds, by_permutation, floor
+    )
 
 
 def count_null(
@@ -211,16 +269,23 @@ def count_null(
         # A complete list is ordered: its first thousand are no random draw.
         picks = np.random.default_rng(0).choice(len(labels), N_COUNTED, replace=False)
         chosen = chosen[np.sort(picks)] if labels.complete else chosen[:N_COUNTED]
-    results = [test(values, row) for row in chosen]
-    passes = thresholds.passes(
-        np.stack([r.difference for r in results]), np.stack([r.p for r in results])
-    )
-    first = test(values, in_b)
-    observed = int(thresholds.passes(first.difference, first.p).sum())
-    counts = passes.sum(axis=1)
+    results = [test(values, in_b), *(test(values, row) for row in chosen)]
+    p = np.stack([r.p for r in results])
+    passing = thresholds.passes(np.stack([r.difference for r in results]), p).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        nominal = (p < NOMINAL).sum(axis=1)
     used = Relabellings(chosen, complete)
-    p = float(used.p(np.array((counts >= observed).sum())))
-    return CountNull(observed, counts, p, np.stack([r.t for r in results]), complete)
+    chances = [float(used.p((c[1:] >= c[0]).sum())) for c in (passing, nominal)]
+    return CountNull(
+        int(passing[0]),
+        int(nominal[0]),
+        passing[1:],
+        nominal[1:],
+        chances[0],
+        chances[1],
+        np.stack([r.t for r in results[1:]]),
+        complete,
+    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ MIN_GROUP = 3
 #: Values named in a message.
 NAMED_VALUES = 8
 #: Cells that mean "not known".
-UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "unk", "unknown", "not evaluable", "ne", "?"})
+UNKNOWN = frozenset({"", "na", "n/a", "nan", "unk", "unknown", "not evaluable", "ne", "?"})
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def group_values(samples: pd.DataFrame, column: str) -> pd.Series:
 def is_numeric(samples: pd.DataFrame, column: str) -> bool:
     """Whether every value that is there is a number, and there are more than two of them."""
     known = _text(samples, column).dropna()
-    numbers = pd.to_numeric(known, errors="coerce")
+    numbers = _numbers(known)
     return bool(len(known) and numbers.notna().all() and numbers.nunique() > 2)
 
 
@@ -151,7 +151,7 @@ def groups_by_threshold(
         If the column is not there or not numeric, or a group is too small.
     """
     text = _text(samples, column)
-    numbers = pd.to_numeric(text, errors="coerce")
+    numbers = _numbers(text)
     wrong = text[text.notna() & numbers.isna()]
     if len(wrong) or numbers.notna().sum() == 0:
         example = f", such as '{wrong.iloc[0]}'" if len(wrong) else ""
@@ -211,6 +211,10 @@ def _text(samples: pd.DataFrame, column: str) -> pd.Series:
     text = samples[column].astype(object).map(lambda v: None if pd.isna(v) else str(v).strip())
     known = text.map(lambda v: v is not None and v.casefold() not in UNKNOWN).astype(bool)
     return text.where(known).astype("string")
+
+
+def _numbers(text: pd.Series) -> pd.Series:
+    return pd.to_numeric(text, errors="coerce").astype("float64")
 
 
 def _chosen(values: Sequence[str], text: pd.Series, column: str, name: str) -> set[str]:

@@ -6,7 +6,7 @@ the log2 ratio of geometric means, and what is shown is what is tested.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -19,11 +19,13 @@ from xpert_core.explanation.progress import Steps
 
 #: A gene whose standard deviation (log2) is not above this is constant but for rounding.
 CONSTANT_SD = 1e-6
+#: The p of a single test that is not corrected for anything.
+NOMINAL = 0.05
 #: Permutations handled at a time: bounds memory to about 60 MB for 978 genes.
 CHUNK = 500
-#: Genes with fewer relabellings than this at least as extreme get `REFINED` relabellings, so that
-#: a small p is known well enough for a correction over a thousand genes.
-FEW, REFINED = 10, 100_000
+#: Genes with fewer relabellings than this at least as extreme get more, in steps up to the last
+#: of `REFINED`, so that a small p is known well enough for a correction over a thousand genes.
+FEW, REFINED = 50, (100_000, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,32 @@ class Welch:
     ----------
     difference : ndarray of float64, shape (..., G)
         Mean of B minus mean of A.
-    t, df, p : ndarray of float64, shape (..., G)
-        Statistic, Welch-Satterthwaite degrees of freedom, two-sided p; NaN where a group has
-        fewer than two values or the gene does not vary.
+    t : ndarray of float64, shape (..., G)
+        NaN where a group has fewer than two values or the gene does not vary.
+    error_a, error_b : ndarray of float64, shape (..., G)
+        Squared standard errors of the means.
     n_a, n_b : ndarray of float64, shape (..., G)
         Values present.
     """
 
     difference: np.ndarray
     t: np.ndarray
-    df: np.ndarray
+    error_a: np.ndarray
+    error_b: np.ndarray
     n_a: np.ndarray
     n_b: np.ndarray
 
+    # Computed when asked for: permutations need the statistic alone.
+    @property
+    def df(self) -> np.ndarray:
+        """Welch-Satterthwaite degrees of freedom."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts = self.error_a**2 / (self.n_a - 1) + self.error_b**2 / (self.n_b - 1)
+            return (self.error_a + self.error_b) ** 2 / parts
+
     @property
     def p(self) -> np.ndarray:
-        """Two-sided p; computed when asked for, because it costs more than the statistic."""
+        """Two-sided p; NaN where there is no statistic."""
         return 2 * special.stdtr(self.df, -np.abs(self.t))
 
 
@@ -95,19 +107,21 @@ class Moments:
         """
         chosen = np.asarray(in_b, dtype=np.float64)
         squares = self.centred**2
-        n_b, sum_b, square_b = (chosen @ m for m in (self.present, self.centred, squares))
+        sum_b, square_b = chosen @ self.centred, chosen @ squares
+        if self.present.all():
+            n_b = chosen.sum(axis=-1, keepdims=chosen.ndim > 1)
+        else:
+            n_b = chosen @ self.present
         n_a = self.present.sum(axis=0) - n_b
         sum_a, square_a = self.centred.sum(axis=0) - sum_b, squares.sum(axis=0) - square_b
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_a, mean_b = sum_a / n_a, sum_b / n_b
-            share_a = np.maximum(square_a - sum_a * mean_a, 0.0) / (n_a - 1) / n_a
-            share_b = np.maximum(square_b - sum_b * mean_b, 0.0) / (n_b - 1) / n_b
-            error = share_a + share_b
-            usable = (n_a > 1) & (n_b > 1) & ~self.constant & (error > 0)
-            t = np.where(usable, (mean_b - mean_a) / np.sqrt(error), np.nan)
-            df = error**2 / (share_a**2 / (n_a - 1) + share_b**2 / (n_b - 1))
-        difference = np.where((n_a > 0) & (n_b > 0), mean_b - mean_a, np.nan)
-        return Welch(difference, t, np.where(usable, df, np.nan), n_a, n_b)
+            error_a = np.maximum(square_a - sum_a * mean_a, 0.0) / ((n_a - 1) * n_a)
+            error_b = np.maximum(square_b - sum_b * mean_b, 0.0) / ((n_b - 1) * n_b)
+            difference = mean_b - mean_a
+            t = difference / np.sqrt(error_a + error_b)
+        t[(n_a < 2) | (n_b < 2) | self.constant | ~np.isfinite(t)] = np.nan
+        return Welch(difference, t, error_a, error_b, n_a, n_b)
 
 
 def welch(values: np.ndarray, in_b: np.ndarray) -> Welch:
@@ -162,7 +176,13 @@ def relabellings(in_b: np.ndarray, count: int = 10_000, seed: int = 0) -> Relabe
 
 
 def _draws(in_b: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    return generator.permuted(np.tile(np.asarray(in_b, dtype=bool), (count, 1)), axis=1)
+    """Random relabellings: the rows with the smallest random numbers are B."""
+    n_b = int(np.sum(in_b))
+    numbers = generator.random((count, len(in_b)), dtype=np.float32)
+    chosen = np.argpartition(numbers, n_b, axis=1)[:, :n_b]
+    labels = np.zeros(numbers.shape, dtype=bool)
+    np.put_along_axis(labels, chosen, True, axis=1)
+    return labels
 
 
 @dataclass(frozen=True)
@@ -197,13 +217,13 @@ def permutation_test(
     labels: Relabellings,
     steps: Steps | None = None,
     *,
-    refined: int = REFINED,
+    refined: Sequence[int] = REFINED,
 ) -> PermutationTest:
     """Permutation p of each gene: the labels are given out anew, the same way for all genes.
 
     The statistic is Welch's t, which keeps the test valid, for large groups, when the spreads
     differ (Janssen 1997, doi 10.1016/S0167-7152(97)00043-6). Genes in the far tail get more
-    relabellings, up to `refined` in all.
+    relabellings (Besag and Clifford 1991, doi 10.1093/biomet/78.2.301, in steps).
 
     Parameters
     ----------
@@ -212,7 +232,8 @@ def permutation_test(
     labels : Relabellings
     steps : Steps, optional
         Told of every chunk; notices a cancel.
-    refined : int
+    refined : sequence of int
+        Relabellings in all after each further step; empty = none.
     """
     moments = Moments.of(values)
     # Rounding must not decide a tie, and the observed labelling ties with itself.
@@ -228,12 +249,15 @@ def permutation_test(
         above_max += (maxima[rows, None] >= observed).sum(axis=0)
     known = np.isfinite(observed)
     p, p_max = (np.where(known, labels.p(k), np.nan) for k in (above, above_max))
-    tail = np.flatnonzero(known & (above < FEW))
-    if not labels.complete and refined > len(labels) and len(tail):
+    done = len(labels)
+    for total in () if labels.complete else [n for n in refined if n > done]:
+        tail = np.flatnonzero(known & (above < FEW))
+        if not len(tail):
+            break
         part = moments.of_genes(tail)
-        more = refined - len(labels)
-        extra = _tail_count(part, in_b, observed[tail], more, steps)
-        p[tail] = (1.0 + above[tail] + extra) / (1.0 + refined)
+        above[tail] += _tail_count(part, in_b, observed[tail], total - done, steps)
+        p[tail] = (1.0 + above[tail]) / (1.0 + total)
+        done = total
     return PermutationTest(p, p_max, maxima, len(labels), labels.complete)
 
 
@@ -241,7 +265,7 @@ def _tail_count(
     moments: Moments, in_b: np.ndarray, observed: np.ndarray, count: int, steps: Steps | None
 ) -> np.ndarray:
     """How many of `count` fresh relabellings are at least as extreme, by gene."""
-    generator = np.random.default_rng(len(in_b))
+    generator = np.random.default_rng(count)
     above = np.zeros(len(observed))
     for rows in chunks(count, 5 * CHUNK):
         if steps is not None:
