@@ -16,6 +16,7 @@ from xpert_core.cli import (
     doctor,
     drugs,
     explain,
+    explain_resistance,
     graph,
     predict,
     search,
@@ -78,6 +79,7 @@ application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
+explain.commands.command("resistance")(explain_resistance.resistance)
 application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

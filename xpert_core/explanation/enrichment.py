@@ -174,7 +174,7 @@ def ranked_enrichment(
     found, peaks, nulls = [], [], []
     for i, members in enumerate(sets.members):
         if steps is not None and i % 100 == 0:
-            steps(0, f"Gene sets, {i} of {len(sets)}")
+            steps.begin(f"Gene sets, {i} of {len(sets)}")
         score, peak = enrichment_scores(observed, members)
         found.append(score[0])
         peaks.append(peak[0])
@@ -218,7 +218,7 @@ def _gene_null(
     nulls = {}
     for size in map(int, np.unique(sizes)):
         if steps is not None:
-            steps(0, "Random gene sets")
+            steps.begin("Random gene sets")
         places = np.argpartition(generator.random((draws, n_genes)), size, axis=1)[:, :size]
         places.sort(axis=1)
         nulls[size], _ = _largest_deviation(places, weight[places], n_genes)
