@@ -34,8 +34,7 @@ def volcano(one: Differential, label_a: str, label_b: str, title: str) -> alt.La
     table = table[
         ["gene", "log2_ratio", "minus_log10_p", "deciding_q", "hedges_g", "state", "passes"]
     ]
-    chosen = table["minus_log10_p"].nlargest(N_LABELS).index
-    table["labelled"] = table.index.isin(chosen)
+    table["labelled"] = _spaced(table["log2_ratio"].to_numpy(), table["minus_log10_p"].to_numpy())
     reach = float(table["log2_ratio"].abs().max() or 1.0) * 1.15
     test = "permutation p" if one.by_permutation else "moderated t, p"
     base = alt.Chart(table).encode(
@@ -72,12 +71,23 @@ def volcano(one: Differential, label_a: str, label_b: str, title: str) -> alt.La
     passing = int(table["passes"].sum())
     description = (
         f"Volcano plot. {title}. {len(table)} genes; {passing} pass. B is {label_b}, A is "
-        f"{label_a}. Genes that do not pass are grey; the {len(chosen)} genes of smallest p carry "
-        "their names. The table below holds the numbers."
+        f"{label_a}. Genes that do not pass are grey; the genes of smallest p carry "
+        "their names, as far as there is room. The table below holds the numbers."
     )
     return alt.layer(*layers, data=table).properties(
         title=alt.Title(title, anchor="start"), description=description, height=380
     )
+
+
+def _spaced(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which points carry a name: the highest ones whose names do not cover each other."""
+    across, up = np.ptp(x) or 1.0, np.ptp(y) or 1.0
+    chosen: list[int] = []
+    for i in np.argsort(-y, kind="stable")[: 3 * N_LABELS]:
+        clear = (abs(x[i] - x[k]) > 0.16 * across or abs(y[i] - y[k]) > 0.04 * up for k in chosen)
+        if all(clear) and len(chosen) < N_LABELS:
+            chosen.append(int(i))
+    return np.isin(np.arange(len(x)), chosen)
 
 
 def _limits(one: Differential, table: pd.DataFrame) -> list[alt.Chart]:
@@ -234,7 +244,7 @@ def _histogram(
         alt.Chart(bins)
         .mark_bar(color=GREY)
         .encode(
-            x=alt.X("from:Q", title=axis),
+            x=alt.X("from:Q", title=axis, bin="binned"),
             x2="to:Q",
             y=alt.Y("relabellings:Q", title="Relabellings"),
             tooltip=["from:Q", "to:Q", "relabellings:Q"],

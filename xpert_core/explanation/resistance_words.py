@@ -64,9 +64,9 @@ def untrained_sentence(found: Resistance) -> str:
     one = len(found.untrained) == 1
     nets = "The untrained network" if one else f"{len(found.untrained)} untrained networks"
     text = (
-        f"{nets} (random weights, same patients) {'lets' if one else 'let'} {counts} genes pass; the log2 ratios of the "
-        f"trained network and the first untrained one correlate with {found.habit.correlation:.2f} "
-        "(Spearman)."
+        f"{nets} (random weights, same patients) {'lets' if one else 'let'} {counts} genes pass; "
+        "the log2 ratios of the trained network and the first untrained one correlate with "
+        f"{found.habit.correlation:.2f} (Spearman)."
     )
     passing = list(found.attention.passing)
     if not passing:
