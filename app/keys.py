@@ -46,3 +46,17 @@ RUN = "run"
 
 #: An error of a callback, to show once when the page is drawn anew.
 NOTICE = "notice"
+
+#: The Molecule page: drug, samples, dose, time, genes, and what is shown of the result.
+ATOM_DRUG = "atom_drug"
+ATOM_SAMPLES = "atom_samples"
+ATOM_DOSE = "atom_dose"
+ATOM_TIME = "atom_time"
+ATOM_GENES = "atom_genes"
+ATOM_SCORE = "atom_score"
+ATOM_LAYER = "atom_layer"
+ATOM_EXAMPLE = "atom_example"
+#: Its running task, what it was asked for, (cohort id, `Drug`), and the last `AtomExplanation`.
+ATOM_TASK = "atom_task"
+ATOM_ASKED = "atom_asked"
+ATOMS = "atoms"
