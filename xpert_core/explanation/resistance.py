@@ -38,6 +38,7 @@ from xpert_core.explanation.networks import untrained
 from xpert_core.explanation.progress import Steps
 from xpert_core.explanation.statistics import (
     NOMINAL,
+    REFINED,
     Relabellings,
     alpha_of_q,
     detectable_effect,
@@ -64,6 +65,8 @@ class Options:
     collections : tuple of str
         Gene-set collections.
     permutations : int
+    refined : tuple of int
+        Relabellings of genes in the far tail, in steps; see `permutation_test`.
     seed : int
         Of permutations and draws.
     """
@@ -73,6 +76,7 @@ class Options:
     thresholds: Thresholds = field(default_factory=Thresholds)
     collections: tuple[str, ...] = tuple(COLLECTIONS)
     permutations: int = N_PERMUTATIONS
+    refined: tuple[int, ...] = REFINED
     seed: int = 0
 
     def check(self, predictor: Predictor) -> None:
@@ -291,6 +295,7 @@ def explain_resistance(
             labels=labels,
             thresholds=options.thresholds,
             by_permutation=test is welch_test,
+            refined=options.refined,
             steps=steps,
         )
         steps.end()
