@@ -178,10 +178,10 @@ def ranked_enrichment(
         score, peak = enrichment_scores(observed, members)
         found.append(score[0])
         peaks.append(peak[0])
-        null = by_size.get(len(members))
-        if permuted is not None:
-            null, _ = enrichment_scores(permuted, members)
-        nulls.append(null)
+        if permuted is None:
+            nulls.append(by_size[len(members)])
+        else:
+            nulls.append(enrichment_scores(permuted, members)[0])
     columns = ["collection", "set", "size", "es", "nes", "p", "q", "leading_edge"]
     if not found:
         return pd.DataFrame(columns=columns)

@@ -11,7 +11,7 @@ import pandas as pd
 from xpert_core.explanation.differential import Differential
 from xpert_core.explanation.resistance import Resistance
 
-Chart: TypeAlias = alt.LayerChart | alt.HConcatChart
+Chart: TypeAlias = alt.LayerChart | alt.FacetChart
 
 #: Vermilion, blue and green of the Okabe-Ito palette, and a grey that is seen on both grounds.
 UP, DOWN, BOTH, GREY = "#D55E00", "#0072B2", "#009E73", "#8A8F94"
@@ -21,7 +21,7 @@ N_SETS = 12
 SHAPES = ["triangle-up", "triangle-down", "circle"]
 
 
-def volcano(one: Differential, label_a: str, label_b: str, title: str) -> alt.LayerChart:
+def volcano(one: Differential, label_a: str, label_b: str, title: str) -> Chart:
     """Volcano of one measure; the samples are patients and nothing else."""
     names = [f"higher in B ({label_b})", f"higher in A ({label_a})", "does not pass"]
     table = one.table.reset_index()
@@ -107,7 +107,7 @@ def _rule(data: pd.DataFrame) -> alt.Chart:
     return alt.Chart(data).mark_rule(strokeDash=[4, 4], color=GREY)
 
 
-def beside_expression(found: Resistance) -> alt.LayerChart:
+def beside_expression(found: Resistance) -> Chart:
     """Standardised difference of each gene in attention and in expression."""
     states = ["both", "attention only", "expression only", "neither"]
     table = found.genes.reset_index()[
@@ -159,7 +159,7 @@ def beside_expression(found: Resistance) -> alt.LayerChart:
     )
 
 
-def beside_untrained(found: Resistance) -> alt.LayerChart:
+def beside_untrained(found: Resistance) -> Chart:
     """log2 ratio of attention in the trained and the first untrained network."""
     names = ["passes in the trained network", "passes in both", "does not pass"]
     table = found.genes.reset_index()[
@@ -206,7 +206,7 @@ def null_table(one: Differential) -> pd.DataFrame:
     )
 
 
-def count_histogram(one: Differential, title: str) -> alt.LayerChart:
+def count_histogram(one: Differential, title: str) -> Chart:
     """Genes with p < 0.05 under permuted labels, and with the true ones."""
     null = one.null
     counts = pd.DataFrame({"count": null.counts_nominal})
@@ -221,7 +221,7 @@ def count_histogram(one: Differential, title: str) -> alt.LayerChart:
     )
 
 
-def maximum_histogram(one: Differential, title: str) -> alt.LayerChart:
+def maximum_histogram(one: Differential, title: str) -> Chart:
     """Largest absolute t under permuted labels, and with the true ones."""
     p, observed = float(one.table["p_max"].min()), one.maximum
     return _histogram(
@@ -236,7 +236,7 @@ def maximum_histogram(one: Differential, title: str) -> alt.LayerChart:
 
 def _histogram(
     data: pd.DataFrame, column: str, observed: float, axis: str, title: str, words: str
-) -> alt.LayerChart:
+) -> Chart:
     values = data[column].to_numpy(dtype=float)
     counts, edges = np.histogram(values, bins=min(40, max(5, len(np.unique(values)))))
     bins = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "relabellings": counts})
@@ -262,7 +262,7 @@ def _histogram(
     )
 
 
-def set_bars(ranked: pd.DataFrame, q: float, title: str) -> alt.LayerChart:
+def set_bars(ranked: pd.DataFrame, q: float, title: str) -> Chart:
     """Normalised enrichment scores of the sets of smallest p; grey where q is above the limit."""
     table = ranked.head(N_SETS).dropna(subset=["nes"]).copy()
     names = ["enriched towards B", "enriched towards A", f"q above {q:g}"]
