@@ -17,6 +17,7 @@ import vl_convert
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.explanation import resistance_figures as figures
 from xpert_core.explanation.attention import base_layer_names
+from xpert_core.explanation.differential import Differential
 from xpert_core.explanation.groups import groups_by_value
 from xpert_core.explanation.resistance import (
     Options,
@@ -43,6 +44,7 @@ def markdown(table: pd.DataFrame) -> str:
 def summary(results: list[Resistance]) -> pd.DataFrame:
     """One row a measure: counts beside their nulls."""
     rows = []
+    measures: list[tuple[str, Differential, Resistance | None]]
     measures = [(measure_name(r.options), r.attention, r) for r in results]
     measures.append(("expression before treatment", results[0].expression, None))
     for name, one, whole in measures:
@@ -70,7 +72,7 @@ def top_genes(found: Resistance, measure: str) -> pd.DataFrame:
     one = found.attention if measure == "attention" else found.expression
     top = one.table.head(N_GENES)
     q = one.deciding_q.loc[top.index]
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "gene": top.index,
             "log2 ratio": top["log2_ratio"].map("{:+.2f}".format),
@@ -82,9 +84,12 @@ def top_genes(found: Resistance, measure: str) -> pd.DataFrame:
             "permutation p": top["permutation_p"].map("{:.2g}".format),
             "q": q.map("{:.2g}".format),
             "p against the maximum": top["p_max"].map("{:.2f}".format),
-            "untrained q": found.genes["untrained_q"].loc[top.index].map("{:.2f}".format),
         }
     )
+    if measure == "attention":
+        untrained = found.genes["untrained_q"].loc[top.index].map("{:.2f}".format)
+        shown["untrained q"] = untrained.to_numpy()
+    return shown
 
 
 def top_sets(found: Resistance, measure: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -99,7 +100,7 @@ def _gene_table(found: Resistance, one: Differential, key: str) -> pd.DataFrame:
     return table[wanted]
 
 
-def _columns(one: Differential) -> dict[str, object]:
+def _columns(one: Differential) -> dict[str, Any]:
     test = "Welch" if one.by_permutation else "moderated t"
     return {
         "gene": st.column_config.TextColumn("Gene"),
@@ -233,7 +234,7 @@ def _sets(found: Resistance) -> None:
     _over_represented(found, key, collection)
 
 
-def _set_columns() -> dict[str, object]:
+def _set_columns() -> dict[str, Any]:
     return {
         "set": st.column_config.TextColumn("Gene set", width="large"),
         "size": NUMBER("Genes tested"),
