@@ -16,6 +16,7 @@ from xpert_core.cli import (
     doctor,
     drugs,
     explain,
+    explain_resistance,
     finetune,
     graph,
     jobs,
@@ -86,6 +87,7 @@ application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
 application.add_typer(model.commands, name="model")
+explain.commands.command("resistance")(explain_resistance.resistance)
 application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)
