@@ -67,6 +67,10 @@ class DataError(XPertError):
     """Training data, a split or a configuration that must not be used."""
 
 
+class ExplanationError(XPertError):
+    """An explanation that cannot be made of this model, drug or cohort."""
+
+
 class PredictionCancelled(XPertError):
     """A prediction that the user stopped."""
 

@@ -1,1 +1,1 @@
-"""Explanations: what a prediction rests on, each with the null that tells signal from habit."""
+"""Explanations: what the network attends to and depends on, each beside its nulls."""

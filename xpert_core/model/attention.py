@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -81,9 +82,29 @@ def mean_attention(
         Sums to one over the keys.
     """
     total = torch.zeros(k.shape[:3], dtype=q.dtype, device=q.device)
-    for part in q.split(chunk, dim=2):
-        total += _weights(part, k, key_padding_mask).sum(dim=2)
+    for _, weights in weight_chunks(q, k, key_padding_mask, chunk=chunk):
+        total += weights.sum(dim=2)
     return total / q.shape[2]
+
+
+def weight_chunks(
+    q: Tensor, k: Tensor, key_padding_mask: Tensor | None = None, *, chunk: int = 128
+) -> Iterator[tuple[slice, Tensor]]:
+    """Attention weights of some queries at a time, so that no full array is ever held.
+
+    Parameters
+    ----------
+    q, k, key_padding_mask, chunk
+        As of `mean_attention`.
+
+    Yields
+    ------
+    slice, Tensor of shape (B, H, c, Lk)
+        Which queries, and their weights: each row sums to one, masked keys have zero.
+    """
+    for start in range(0, q.shape[2], chunk):
+        rows = slice(start, min(start + chunk, q.shape[2]))
+        yield rows, _weights(q[:, :, rows], k, key_padding_mask)
 
 
 def _weights(q: Tensor, k: Tensor, key_padding_mask: Tensor | None) -> Tensor:

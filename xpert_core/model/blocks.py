@@ -57,9 +57,13 @@ class MultiHeadAttention(nn.Module):
         mixed = attention(self._split(q), self._split(k), self._split(v), mask, self.backend)
         return self.out(mixed.transpose(1, 2).flatten(-2))
 
+    def queries_keys(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What attention weights are made of: (B, heads, Lq, d) and (B, heads, Lk, d)."""
+        return self._split(self.query(x)), self._split(self.key(memory))
+
     def received(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mean attention each key receives, shape (B, heads, Lk)."""
-        return mean_attention(self._split(self.query(x)), self._split(self.key(memory)), mask)
+        return mean_attention(*self.queries_keys(x, memory), mask)
 
 
 class Residual(nn.Module):
@@ -112,6 +116,11 @@ class SelfLayer(nn.Module):
         """Attention received by each token, averaged over queries: (B, heads, L)."""
         inner = self.attention_residual.inner(x)
         return self.attention.received(inner, inner, mask)
+
+    def queries_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys of the self-attention on `x`, each (B, heads, L, d)."""
+        inner = self.attention_residual.inner(x)
+        return self.attention.queries_keys(inner, inner)
 
 
 class CrossLayer(nn.Module):

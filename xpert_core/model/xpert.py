@@ -188,6 +188,7 @@ class XPert(nn.Module):
         maps: Maps | None = None,
         genes: Tensor | None = None,
         prior: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Output:
         """Join profiles and treatments row by row.
 
@@ -201,6 +202,8 @@ class XPert(nn.Module):
             What the profiles were encoded with; the predictions have g genes.
         prior : Tensor, shape (R, G), optional
             See `Batch.prior`; needed where the configuration says `use_prior`.
+        queries : Tensor of int64, optional
+            Cell tokens (cls is 0, gene g is g + 1) over which `maps` are averaged; None = all.
         """
         state = cells.start
         layers = list(self.pert_layers)
@@ -214,7 +217,8 @@ class XPert(nn.Module):
                 state = layer.cell_self(state)
             drug = treatments.tokens[crosses]
             if maps is not None:
-                maps[f"CA_{i}"] = layer.cross_received(state, drug, treatments.mask)
+                asking = state if queries is None else state[:, queries]
+                maps[f"CA_{i}"] = layer.cross_received(asking, drug, treatments.mask)
             state = layer.cross(state, drug, treatments.mask)
             crosses += 1
         if prior is not None and genes is not None:

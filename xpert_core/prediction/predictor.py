@@ -7,9 +7,8 @@ drug, refined drug tokens on the treatment. Only what joins them runs once a row
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,24 @@ import torch
 from xpert_core import __version__
 from xpert_core.cohorts.profiles import to_profiles
 from xpert_core.cohorts.records import Cohort, Profiles
-from xpert_core.conditions import parse_dose, parse_time
-from xpert_core.drugs import DrugLibrary
 from xpert_core.drugs.cache import FeatureCache
 from xpert_core.drugs.featurizers import create
 from xpert_core.drugs.records import Drug, DrugFeatures
-from xpert_core.errors import CheckpointError, CohortError, DrugError, PredictionCancelled
+from xpert_core.errors import CheckpointError, PredictionCancelled
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel
 from xpert_core.graph.embed import GraphEmbedder, Placement
 from xpert_core.graph.records import drug_key
 from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
 from xpert_core.model.xpert import CellStates, TreatmentStates
+from xpert_core.prediction.inputs import (
+    Inputs,
+    ProfileTokens,
+    Treatment,
+    chosen_samples,
+    distinct_drugs,
+    treatments_of,
+)
 from xpert_core.prediction.models import model_folder
 from xpert_core.prediction.records import X_DEG_UNIT, X_PERT_UNIT, Prediction
 from xpert_core.tokens.batch import Batch, Treatments, collate_drugs
@@ -54,15 +59,6 @@ NOTHING_KNOWN = (
 )
 #: Most similar drugs named in the provenance of a placement.
 NAMED_NEIGHBOURS = 5
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """A drug at a dose for a time; `drug` is its position in the request."""
-
-    drug: int
-    dose_um: float
-    time_h: float
 
 
 class Predictor:
@@ -162,29 +158,56 @@ class Predictor:
             If `cancelled` said so.
         """
         report = _Report(progress, cancelled)
+        inputs = self.inputs(
+            cohort, drugs, doses, times, samples=samples, progress=progress, cancelled=cancelled
+        )
+        with torch.inference_mode():
+            run = self._run_shared if reuse else self._run_plain
+            x_deg, x_pert = run(inputs.batch, report)
+        return Prediction(
+            _rows(inputs),
+            gene_table(inputs.cells.profiles),
+            x_deg,
+            x_pert,
+            self.provenance(inputs),
+        )
+
+    def inputs(
+        self,
+        cohort: Cohort | Profiles,
+        drugs: Sequence[Drug | str],
+        doses: Sequence[float | str],
+        times: Sequence[float | str],
+        *,
+        samples: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Inputs:
+        """What `predict` gives to the network, for those who look inside it.
+
+        Parameters and errors are those of `predict`.
+        """
+        given = self.tokens(cohort, samples)
+        known = distinct_drugs(drugs)
+        treatments = treatments_of(known, doses, times)
+        features, placements = self._features(known, _Report(progress, cancelled))
+        batch = self._batch(given.tokens, features, placements, treatments)
+        return Inputs(given, known, features, placements, treatments, batch)
+
+    def tokens(
+        self, cohort: Cohort | Profiles, samples: Sequence[str] | None = None
+    ) -> ProfileTokens:
+        """Profiles as the network takes them, without any drug.
+
+        Parameters and errors are those of `predict`.
+        """
         profiles = cohort if isinstance(cohort, Profiles) else to_profiles(cohort, self.panel)
         _check_same("gene panel", profiles.panel.digest, self.panel.digest, self.name)
-        chosen = _chosen_samples(profiles, samples)
-        known = _distinct_drugs(drugs)
-        treatments = _treatments(known, doses, times)
-        features, placements = self._features(known, report)
+        chosen = chosen_samples(profiles, samples)
         bins = ExpressionBins.fit(
             profiles.x_ctl, self.meta.bins["kind"], self.meta.bins["n_tokens"]
         )
-        tokens = bins.transform(profiles.x_ctl[chosen])
-        batch = self._batch(tokens, features, placements, treatments)
-        with torch.inference_mode():
-            run = self._run_shared if reuse else self._run_plain
-            x_deg, x_pert = run(batch, report)
-        rows = _rows(profiles, chosen, known, features, treatments)
-        measured = ~np.isnan(profiles.x_ctl).all(axis=0)
-        return Prediction(
-            rows,
-            _gene_table(self.panel, measured),
-            x_deg,
-            x_pert,
-            self._provenance(profiles, bins, features, placements, known),
-        )
+        return ProfileTokens(profiles, chosen, bins, bins.transform(profiles.x_ctl[chosen]))
 
     def _features(
         self, drugs: Sequence[Drug], report: _Report
@@ -289,24 +312,11 @@ class Predictor:
             results.append((output.x_deg[0].numpy(), output.x_pert[0].numpy()))
         return np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
 
-    def _provenance(
-        self,
-        profiles: Profiles,
-        bins: ExpressionBins,
-        features: Sequence[DrugFeatures],
-        placements: Sequence[Placement | None],
-        drugs: Sequence[Drug],
-    ) -> dict[str, Any]:
-        notes = [f"{d.name}: {n}" for d in drugs for n in d.notes]
-        notes += [
-            f"{d.name}, in the knowledge graph: {p.note}"
-            for d, p in zip(drugs, placements, strict=True)
-            if p is not None and p.note
-        ]
-        notes += [
-            f"{d.name}: {f.fallback}" for d, f in zip(drugs, features, strict=True) if f.fallback
-        ]
-        return {
+    def provenance(self, given: Inputs | ProfileTokens) -> dict[str, Any]:
+        """JSON-serialisable record of what numbers made from `given` rest on."""
+        cells = given.cells if isinstance(given, Inputs) else given
+        profiles, bins = cells.profiles, cells.bins
+        found: dict[str, Any] = {
             "cohort": profiles.name,
             "input_sha256": profiles.input_sha256,
             "scale": profiles.scale.used,
@@ -327,22 +337,36 @@ class Predictor:
             },
             "model_name": self.name,
             "model_digest": self.digest,
-            "featurizer": self.features.featurizer.name,
-            "featurizer_digest": self.features.featurizer.digest,
-            "graph_digest": self.graph.digest if self.graph is not None else "",
-            "placed_by": {
-                d.name: _edges(p) for d, p in zip(drugs, placements, strict=True) if p is not None
-            },
-            "x_deg_unit": X_DEG_UNIT,
-            "x_pert_unit": X_PERT_UNIT,
             "seed": self.card.get("config", {}).get("seed"),
             "versions": {
                 "xpert": __version__,
                 "torch": torch.__version__,
                 "numpy": np.__version__,
                 "python": platform.python_version(),
-                "rdkit": version("rdkit"),  # conformers depend on it
             },
+        }
+        if isinstance(given, Inputs):
+            found["versions"]["rdkit"] = version("rdkit")  # conformers depend on it
+            found |= self._drug_provenance(given)
+        return found
+
+    def _drug_provenance(self, given: Inputs) -> dict[str, Any]:
+        placed = list(zip(given.drugs, given.placements, strict=True))
+        read = list(zip(given.drugs, given.features, strict=True))
+        notes = [f"{d.name}: {n}" for d in given.drugs for n in d.notes]
+        notes += [
+            f"{d.name}, in the knowledge graph: {p.note}"
+            for d, p in placed
+            if p is not None and p.note
+        ]
+        notes += [f"{d.name}: {f.fallback}" for d, f in read if f.fallback]
+        return {
+            "featurizer": self.features.featurizer.name,
+            "featurizer_digest": self.features.featurizer.digest,
+            "graph_digest": self.graph.digest if self.graph is not None else "",
+            "placed_by": {d.name: _edges(p) for d, p in placed if p is not None},
+            "x_deg_unit": X_DEG_UNIT,
+            "x_pert_unit": X_PERT_UNIT,
             "notes": notes,
         }
 
@@ -387,75 +411,15 @@ def _check_same(what: str, installed: str, expected: str, model: str) -> None:
         )
 
 
-def _chosen_samples(profiles: Profiles, samples: Sequence[str] | None) -> np.ndarray:
-    index = profiles.samples.index
-    if samples is None:
-        return np.arange(len(index))
-    unknown = [s for s in samples if s not in index]
-    if unknown or not len(samples):
-        shown = ", ".join(map(str, index[:5]))
-        raise CohortError(
-            f"There is no sample '{unknown[0]}'." if unknown else "No sample was chosen.",
-            where=f"cohort '{profiles.name}' has {len(index)} samples: {shown}, ...",
-            fix="Choose samples of the cohort by their sample id.",
-        )
-    return index.get_indexer(pd.Index(samples))
-
-
-def _distinct_drugs(drugs: Sequence[Drug | str]) -> list[Drug]:
-    """Resolve names; a drug given twice counts once, other stereochemistry is another drug.
-
-    Names come out unique, because a result is read and chosen by them.
-    """
-    found: dict[str, Drug] = {}
-    for entry in drugs:
-        drug = DrugLibrary.load().resolve(entry) if isinstance(entry, str) else entry
-        found.setdefault(drug.inchikey or drug.key, drug)
-    if not found:
-        raise DrugError("No drug was chosen.", fix="Give at least one drug or SMILES.")
-    return _with_unique_names(list(found.values()))
-
-
-def _with_unique_names(drugs: list[Drug]) -> list[Drug]:
-    """Tell drugs of one name apart by their identifiers, whole where the short ones agree."""
-    for tell in (lambda d: d.pert_id or d.connectivity, lambda d: d.inchikey or d.key):
-        names = Counter(drug.name for drug in drugs)
-        drugs = [
-            replace(d, name=f"{d.name} ({tell(d)})") if names[d.name] > 1 and tell(d) else d
-            for d in drugs
-        ]
-    return drugs
-
-
-def _treatments(
-    drugs: Sequence[Drug], doses: Sequence[float | str], times: Sequence[float | str]
-) -> list[Treatment]:
-    # dict.fromkeys: equal values written differently (1 uM, 1000 nM) are one treatment.
-    hours = list(dict.fromkeys(parse_time(t) for t in times))
-    found = []
-    for i, drug in enumerate(drugs):
-        for dose in dict.fromkeys(parse_dose(d, drug.molar_mass) for d in doses):
-            found += [Treatment(i, dose, hour) for hour in hours]
-    if not found:
-        raise DrugError("No dose or no time was given.", fix="Give for example 1 uM and 24 h.")
-    return found
-
-
-def _rows(
-    profiles: Profiles,
-    chosen: np.ndarray,
-    drugs: Sequence[Drug],
-    features: Sequence[DrugFeatures],
-    treatments: Sequence[Treatment],
-) -> pd.DataFrame:
-    samples = profiles.samples.iloc[chosen]
-    missing = profiles.n_missing[chosen]
+def _rows(inputs: Inputs) -> pd.DataFrame:
+    samples = inputs.cells.samples
+    missing = inputs.cells.profiles.n_missing[inputs.cells.chosen]
     records = []
     for sample, patient, n_missing in zip(
         samples.index, samples["patient_id"], missing, strict=True
     ):
-        for t in treatments:
-            drug = drugs[t.drug]
+        for t in inputs.treatments:
+            drug = inputs.drugs[t.drug]
             records.append(
                 {
                     "row_id": f"{sample}|{drug.name}|{t.dose_um:g} uM|{t.time_h:g} h",
@@ -467,7 +431,7 @@ def _rows(
                     "dose_um": t.dose_um,
                     "time_h": t.time_h,
                     "n_missing_genes": int(n_missing),
-                    "drug_fallback": features[t.drug].fallback,
+                    "drug_fallback": inputs.features[t.drug].fallback,
                 }
             )
     table = pd.DataFrame(records)
@@ -476,7 +440,9 @@ def _rows(
     return table.assign(row_id=table["row_id"] + suffix).set_index("row_id")
 
 
-def _gene_table(panel: GenePanel, measured: np.ndarray) -> pd.DataFrame:
+def gene_table(profiles: Profiles) -> pd.DataFrame:
+    """One row per panel gene, as `Prediction.genes`."""
+    panel, measured = profiles.panel, ~np.isnan(profiles.x_ctl).all(axis=0)
     return pd.DataFrame(
         {"entrez_id": panel.entrez, "ensembl_id": panel.ensembl, "measured": measured},
         index=pd.Index(panel.symbols, name="symbol"),
