@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xpert_core.errors import DataError, PredictionCancelled, XPertError
+from xpert_core.errors import DataError, XPertError
+from xpert_core.explanation.progress import Steps
+from xpert_core.prediction.predictor import Cancelled, Progress
 
 #: Principal components first, then neighbours, as in the paper (Methods).
 COMPONENTS, NEIGHBOURS = 40, 15
@@ -24,9 +26,6 @@ MIN_POINTS = 6
 MAX_POINTS = 3000
 METHODS = ("umap", "t-sne")
 MIXING, CONSERVATION = "batch mixing", "conservation"
-
-Progress = Callable[[int, int, str], None]
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -291,12 +290,11 @@ def score(
     rng = np.random.default_rng(seed)
     values = measure(codes)
     null = np.empty((permutations, len(values)))
+    steps = Steps(permutations, progress, cancelled)
     for i in range(permutations):
-        if cancelled is not None and cancelled():
-            raise PredictionCancelled("The scores were cancelled.", where=f"permutation {i}")
-        if progress is not None:
-            progress(i, permutations, f"Null of {label}: permutation {i + 1} of {permutations}")
+        steps.begin(f"Null of {label}: permutation {i + 1} of {permutations}")
         null[i] = measure(_shuffled(codes, strata, rng))
+        steps.end()
     return MapScores(label, kind, _table(values, null, kind), int(keep.sum()), len(groups), within)
 
 

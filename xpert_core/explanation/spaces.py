@@ -10,10 +10,11 @@ import torch
 
 from xpert_core.cohorts.records import Profiles
 from xpert_core.drugs.records import Drug
-from xpert_core.errors import CohortError, DataError, GeneError, PredictionCancelled
-from xpert_core.explanation.maps import Cancelled, Progress, Space
+from xpert_core.errors import CohortError, DataError, GeneError
+from xpert_core.explanation.maps import Space
 from xpert_core.explanation.measured import Wells, cell_lines, drug_of
-from xpert_core.prediction.predictor import Predictor
+from xpert_core.explanation.progress import Steps
+from xpert_core.prediction.predictor import Cancelled, Predictor, Progress
 from xpert_core.prediction.records import Prediction
 from xpert_core.tokens.batch import Treatments, collate_drugs
 from xpert_core.tokens.dataset import LOG2_READOUT
@@ -108,17 +109,18 @@ def base_embeddings(
             where=predictor.name,
             fix="Choose a model with two branches.",
         )
-    total, done, found = sum(map(len, cohorts)), 0, []
+    total = sum(map(len, cohorts))
+    steps, found = Steps(total, progress, cancelled), []
     for cohort in cohorts:
         tokens = torch.from_numpy(_bins(predictor, cohort).transform(cohort.x_ctl))
         parts = []
         for first in range(0, len(tokens), CHUNK):
-            _tell(progress, cancelled, done, total, f"Embedding profile {done + 1} of {total}")
+            steps.begin(f"Embedding profile {steps.done + 1} of {total}")
             with torch.inference_mode():
                 base = predictor.model.encode_profiles(tokens[first : first + CHUNK]).base
             assert base is not None
             parts.append(base[:, 0].numpy())
-            done += len(parts[-1])
+            steps.end(len(parts[-1]))
         found.append(np.concatenate(parts))
     return found
 
@@ -139,15 +141,6 @@ def embedded_against_cell_lines(
 def _bins(predictor: Predictor, cohort: Profiles) -> ExpressionBins:
     bins = predictor.meta.bins
     return ExpressionBins.fit(cohort.x_ctl, bins["kind"], bins["n_tokens"])
-
-
-def _tell(
-    progress: Progress | None, cancelled: Cancelled | None, done: int, total: int, text: str
-) -> None:
-    if cancelled is not None and cancelled():
-        raise PredictionCancelled("The map was cancelled.", where=f"after {done} of {total}")
-    if progress is not None:
-        progress(done, total, text)
 
 
 def treated_wells(wells: Wells, values: str = "after treatment") -> Space:
@@ -235,13 +228,13 @@ def pert_embeddings(
     tokens = torch.from_numpy(_bins(predictor, profiles).transform(profiles.x_ctl))
     found = np.empty((total, model.config.d_model), dtype=np.float32)
     encoded = _encoded_drugs(predictor, drugs, progress, cancelled)
-    done = 0
+    steps = Steps(total, progress, cancelled)
     for profile in np.unique(profile_index):
         with torch.inference_mode():
             cells = model.encode_profiles(tokens[profile : profile + 1])
         rows = np.flatnonzero(profile_index == profile)
         for chunk in np.array_split(rows, -(-len(rows) // 32)):
-            _tell(progress, cancelled, done, total, f"Embedding {done + 1} of {total}")
+            steps.begin(f"Embedding {steps.done + 1} of {total}")
             treatments = Treatments(
                 torch.from_numpy(drug_index[chunk]),
                 torch.from_numpy(dose_um[chunk].astype(np.float32)),
@@ -255,7 +248,7 @@ def pert_embeddings(
                     treatments.readout,
                 )
             found[chunk] = output.cls[:, 0].numpy()
-            done += len(chunk)
+            steps.end(len(chunk))
     return found
 
 
@@ -267,14 +260,16 @@ def _encoded_drugs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Drug tokens as the predictor makes them."""
     features, vectors = [], []
-    for i, drug in enumerate(drugs):
-        _tell(progress, cancelled, i, len(drugs), f"Structure of {drug.name}")
+    steps = Steps(len(drugs), progress, cancelled)
+    for drug in drugs:
+        steps.begin(f"Structure of {drug.name}")
         features.append(predictor.features.get(drug))
         place = predictor.place(drug)
         vector = None if place is None else place.vector
         vectors.append(
             None if vector is None else vector / max(float(np.linalg.norm(vector)), 1e-12)
         )
+        steps.end()
     config = predictor.model.config
     tokens = collate_drugs(
         [f.molecule if f.molecule.any() else None for f in features],
