@@ -46,3 +46,22 @@ RUN = "run"
 
 #: An error of a callback, to show once when the page is drawn anew.
 NOTICE = "notice"
+
+#: Choices of the Dose and time page.
+DOSE_SOURCE = "dose_source"
+DOSE_DRUG = "dose_drug"
+DOSE_EXAMPLE = "dose_example"
+DOSE_SERIES = "dose_series"
+DOSE_SAMPLES = "dose_samples"
+DOSE_DOSES = "dose_doses"
+DOSE_TIMES = "dose_times"
+DOSE_GENES = "dose_genes"
+DOSE_SET = "dose_set"
+
+#: Choices of the Maps page.
+MAP_SPACE = "map_space"
+MAP_CELL = "map_cell"
+MAP_RUN = "map_run"
+MAP_LABEL = "map_label"
+MAP_METHOD = "map_method"
+MAP_SEED = "map_seed"

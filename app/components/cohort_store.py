@@ -28,6 +28,26 @@ def open_cohort(cohort_id: str) -> Profiles:
     return profiles
 
 
+def choose_cohort() -> str | None:
+    """Selector of a stored cohort; None when there is none."""
+    labels = cohort_labels(services.store().cohorts())
+    if not labels:
+        st.info("No cohort is stored yet. Upload one first, or load the example on Home.")
+        left, right, _ = st.columns([1, 1, 4])
+        left.page_link("views/cohort.py", label="Upload a cohort", icon=":material/arrow_forward:")
+        right.page_link("views/home.py", label="Load the example", icon=":material/arrow_forward:")
+        return None
+    if st.session_state.get(keys.COHORT_ID) not in labels:
+        close_cohort()
+    return st.selectbox(
+        "Cohort",
+        list(labels),
+        format_func=labels.__getitem__,
+        key=keys.COHORT_ID,
+        persist_state="session",
+    )
+
+
 def _hold(cohort_id: str, profiles: Profiles) -> None:
     st.session_state[keys.PROFILES] = (cohort_id, profiles)
     st.session_state[keys.SAMPLES] = list(profiles.samples.index)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import keys, services
 from app.background import PredictionTask, Request
-from app.components.cohort_store import close_cohort, cohort_labels, open_cohort
+from app.components.cohort_store import choose_cohort, open_cohort
 from app.components.drug_picker import drug_picker
 from app.components.errors import guarded, show_error
 from app.components.result_view import result_view
@@ -27,26 +27,6 @@ from xpert_core.prediction import Prediction
 MAX_PREDICTIONS = 20_000
 #: A task that ends within this time needs no progress bar.
 PATIENCE_S = 1.5
-
-
-def choose_cohort() -> str | None:
-    """Selector of a stored cohort; None when there is none."""
-    labels = cohort_labels(services.store().cohorts())
-    if not labels:
-        st.info("No cohort is stored yet. Upload one first, or load the example on Home.")
-        left, right, _ = st.columns([1, 1, 4])
-        left.page_link("views/cohort.py", label="Upload a cohort", icon=":material/arrow_forward:")
-        right.page_link("views/home.py", label="Load the example", icon=":material/arrow_forward:")
-        return None
-    if st.session_state.get(keys.COHORT_ID) not in labels:
-        close_cohort()
-    return st.selectbox(
-        "Cohort",
-        list(labels),
-        format_func=labels.__getitem__,
-        key=keys.COHORT_ID,
-        persist_state="session",
-    )
 
 
 def choose_samples(options: list[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ from xpert_core.cohorts.records import Profiles, ScaleReport
 from xpert_core.drugs import DrugLibrary
 from xpert_core.drugs.records import Drug
 from xpert_core.drugs.search import plain
-from xpert_core.errors import DataError, DrugError
+from xpert_core.errors import DataError, DrugError, GeneError
 from xpert_core.evaluation.metrics import pearson_rows
 from xpert_core.explanation.training_conditions import TrainingConditions
 from xpert_core.files import sha256_file
@@ -226,6 +227,44 @@ def drug_of(wells: Wells) -> Drug:
 def _meant_structures() -> dict[str, str]:
     table = pd.read_csv(assets_dir() / "drugs" / "name_structures.csv")
     return dict(zip(table["name"].map(plain), table["connectivity"], strict=True))
+
+
+def measured_curves(wells: Wells, series: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Measured counterpart of `dose_time.dose_curves`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``series``, ``dose_um``, ``mean`` (over wells and the genes of the series, log2),
+        ``wells``.
+
+    Raises
+    ------
+    GeneError
+        If a gene is not on the panel.
+    """
+    symbols = pd.Index(load_panel().symbols)
+    dose = wells.rows["dose_um"].to_numpy()
+    tables = []
+    for name, genes in series.items():
+        columns = symbols.get_indexer(pd.Index(list(dict.fromkeys(genes))))
+        if (columns < 0).any() or not len(columns):
+            raise GeneError(
+                f"A gene of '{name}' is not a landmark gene.",
+                where=", ".join(genes),
+                fix="Give symbols of L1000 landmark genes.",
+            )
+        values = pd.Series(wells.x_deg[:, columns].mean(axis=1)).groupby(dose)
+        found = pd.DataFrame({"mean": values.mean(), "wells": values.size()})
+        tables.append(found.rename_axis("dose_um").reset_index().assign(series=name))
+    return pd.concat(tables, ignore_index=True)[["series", "dose_um", "mean", "wells"]]
+
+
+def measured_heat(wells: Wells, genes: Sequence[str]) -> pd.DataFrame:
+    """Measured counterpart of `dose_time.dose_heat`: doses by genes, mean over wells."""
+    columns = pd.Index(load_panel().symbols).get_indexer(pd.Index(genes))
+    table = pd.DataFrame(wells.x_deg[:, columns], columns=pd.Index(genes, name="gene"))
+    return table.groupby(wells.rows["dose_um"].to_numpy()).mean().rename_axis("dose_um")
 
 
 def line_mean(wells: Wells, conditions: TrainingConditions | None, leave_out: str) -> np.ndarray:
