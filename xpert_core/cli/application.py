@@ -15,6 +15,7 @@ from xpert_core.cli import (
     data,
     doctor,
     drugs,
+    explain,
     graph,
     predict,
     search,
@@ -77,5 +78,6 @@ application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
+application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

@@ -140,11 +140,12 @@ def gene_attention(
     steps = Steps(total, progress, cancelled)
     parts: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
     for first in range(0, total, PROFILE_CHUNK):
-        steps(first, f"Gene attention of profile {first + 1} of {total}")
+        steps.begin(f"Gene attention of profile {first + 1} of {total}")
         tokens = torch.from_numpy(given.tokens[first : first + PROFILE_CHUNK])
         for kind, weights in base_attention(predictor.model, tokens, kinds).items():
             parts[kind].append((weights if kind == "rollout" else weights[kept]).numpy())
-    steps(total, "Done")
+        steps.end(len(tokens))
+    steps.begin("Done")
     whole = {kind: np.concatenate(arrays, axis=1) for kind, arrays in parts.items()}
     shown = tuple(names[i] for i in kept)
     provenance = predictor.provenance(given)

@@ -23,11 +23,12 @@ class Steps:
         self, total: int, progress: Progress | None = None, cancelled: Cancelled | None = None
     ) -> None:
         self.total = total
+        self.done = 0
         self.progress = progress
         self.cancelled = cancelled
 
-    def __call__(self, done: int, text: str) -> None:
-        """Say that `done` steps are finished and what comes next.
+    def begin(self, text: str) -> None:
+        """Say what comes next.
 
         Raises
         ------
@@ -36,7 +37,11 @@ class Steps:
         """
         if self.cancelled is not None and self.cancelled():
             raise PredictionCancelled(
-                "The explanation was cancelled.", where=f"after {done} of {self.total} steps"
+                "The explanation was cancelled.", where=f"after {self.done} of {self.total} steps"
             )
         if self.progress is not None:
-            self.progress(done, self.total, text)
+            self.progress(self.done, self.total, text)
+
+    def end(self, count: int = 1) -> None:
+        """Count `count` steps as done."""
+        self.done += count

@@ -88,13 +88,14 @@ def table(prediction: Prediction, *, safe: bool = False) -> pd.DataFrame:
     """
     rows = prediction.rows
     if safe:
-        rows = rows.apply(lambda c: c.map(_quote) if c.dtype == object else c)
-        rows.index = rows.index.map(_quote)
+        rows = rows.apply(lambda c: c.map(quote_formula) if c.dtype == object else c)
+        rows.index = rows.index.map(quote_formula)
     values = pd.DataFrame(prediction.x_deg, index=rows.index, columns=prediction.genes.index)
     return pd.concat([rows, values], axis=1)
 
 
-def _quote(value: object) -> object:
+def quote_formula(value: object) -> object:
+    """`value` with a quote in front if it is text that a spreadsheet would run."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
-from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.cohorts.records import Profiles
 from xpert_core.errors import CohortError, ExplanationError, PredictionCancelled
 from xpert_core.explanation.genes import gene_attention, gene_stability, gene_summary
 from xpert_core.explanation.networks import untrained
 from xpert_core.prediction import Predictor
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.load()
-
-
-@pytest.fixture(scope="module")
-def profiles(predictor: Predictor) -> Profiles:
-    with example_path().open("rb") as stream:
-        rows = b"".join(islice(stream, 11))
-    return to_profiles(read_cohort(rows, filename="ten.csv"), predictor.panel)
 
 
 def test_is_what_the_network_says_of_each_profile(predictor: Predictor, profiles: Profiles) -> None:
