@@ -57,6 +57,7 @@ DOSE_DOSES = "dose_doses"
 DOSE_TIMES = "dose_times"
 DOSE_GENES = "dose_genes"
 DOSE_SET = "dose_set"
+DOSE_SECTION = "dose_section"
 
 #: Choices of the Maps page.
 MAP_SPACE = "map_space"

@@ -108,7 +108,7 @@ def dose_heat_chart(table: pd.DataFrame, title: str) -> Chart:
                 title="Gene",
                 axis=alt.Axis(labelAngle=-90, labelOverlap=False, labelFlush=False),
             ),
-            y=alt.Y("dose:N", sort=order, title="Dose"),
+            y=alt.Y("dose:N", sort=order, title="Dose", axis=alt.Axis(labelOverlap=False)),
             color=alt.Color(
                 "x_deg:Q",
                 title=["Change", "(log2)"],
@@ -304,7 +304,12 @@ def _marks(found: Surface) -> list[alt.Chart]:
         .encode(
             x="dose_um:Q",
             y="time_h:Q",
-            shape=alt.Shape("trained_on:N", scale=scale, title="Trained on here"),
+            shape=alt.Shape(
+                "trained_on:N",
+                scale=scale,
+                title="Trained on here",
+                legend=alt.Legend(orient="bottom"),
+            ),
             tooltip=[
                 alt.Tooltip("trained_on:N", title="Trained on here"),
                 alt.Tooltip("dose_um:Q", title="Dose, uM"),
@@ -333,8 +338,13 @@ def compare_chart(table: pd.DataFrame, title: str) -> Chart:
     colours = alt.Scale(domain=list(names.values()), range=[UP, GREY])
     base = alt.Chart(long).encode(
         x=dose_axis(table["dose_um"].to_numpy()),
-        y=alt.Y("pcc:Q", title="Pearson correlation with the measured change"),
-        color=alt.Color("source:N", scale=colours, title=None),
+        y=alt.Y("pcc:Q", title="Pearson with the measurement"),
+        color=alt.Color(
+            "source:N",
+            scale=colours,
+            title=None,
+            legend=alt.Legend(orient="bottom", labelLimit=300),
+        ),
         tooltip=[
             alt.Tooltip("source:N", title="Source"),
             alt.Tooltip("dose_um:Q", title="Dose, uM"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the tabs draw.
+    """What the sections draw.
 
     Attributes
     ----------
@@ -164,16 +165,15 @@ def dose_view(asked: Asked, prediction: Prediction) -> None:
             format_func=lambda hours: f"{hours:g} h", required=True,
         )  # fmt: skip
         shown = Shown(asked, prediction, grid, conditions, chosen, float(time_h), about)
-        tabs = st.tabs(
-            ["Dose curves", "Heat map", "Components", "Dose × time", "Sign reversals", "Measured"]
-        )
-        drawings = (curves_tab, heat_tab, pca_tab, surface_tab, reversal_tab, measured_tab)
-        for tab, drawing in zip(tabs, drawings, strict=True):
-            with tab, guarded():
-                drawing(shown)
+        # One figure at a time: all of them at each click would be slow.
+        section = st.segmented_control(
+            "Show", list(SECTIONS), default=next(iter(SECTIONS)), key=keys.DOSE_SECTION,
+            required=True,
+        )  # fmt: skip
+        SECTIONS[section](shown)
 
 
-def curves_tab(shown: Shown) -> None:
+def curves_section(shown: Shown) -> None:
     """Curves of genes and sets, with measured counterparts."""
     if not shown.chosen:
         st.info("Choose a gene or type a gene set.")
@@ -211,7 +211,7 @@ def curves_tab(shown: Shown) -> None:
     st.caption(f"Size of the whole response, root mean square over genes: {plain(words)}.")
 
 
-def heat_tab(shown: Shown) -> None:
+def heat_section(shown: Shown) -> None:
     """Most variable genes by dose, predicted and measured."""
     n_genes = st.slider("Number of genes", 10, 80, 40, step=5, key="dose-heat-genes")
     table = dose_heat(shown.grid, shown.time_h, n_genes)
@@ -236,7 +236,7 @@ def heat_tab(shown: Shown) -> None:
         )
 
 
-def pca_tab(shown: Shown) -> None:
+def pca_section(shown: Shown) -> None:
     """Components of the predicted changes and their correlation with dose."""
     found = dose_pca(shown.grid, shown.time_h)
     names = list(found.components["component"])
@@ -265,7 +265,7 @@ def pca_tab(shown: Shown) -> None:
     )
 
 
-def surface_tab(shown: Shown) -> None:
+def surface_section(shown: Shown) -> None:
     """Dose x time surface of one gene or set."""
     if not shown.chosen:
         st.info("Choose a gene or type a gene set.")
@@ -300,7 +300,7 @@ def surface_tab(shown: Shown) -> None:
     )
 
 
-def reversal_tab(shown: Shown) -> None:
+def reversal_section(shown: Shown) -> None:
     """Genes that change sign over dose or time."""
     threshold = st.number_input(
         "Both sides must exceed (log2)", 0.01, 2.0, REVERSAL_THRESHOLD, 0.05, key="reversal-size"
@@ -352,7 +352,7 @@ def _reversals_for_people(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def measured_tab(shown: Shown) -> None:
+def measured_section(shown: Shown) -> None:
     """Prediction against measurement, dose by dose."""
     if shown.asked.wells is None:
         st.info(
@@ -372,3 +372,13 @@ def measured_tab(shown: Shown) -> None:
         name="dose-measured",
         about=shown.about,
     )
+
+
+SECTIONS: dict[str, Callable[[Shown], None]] = {
+    "Dose curves": curves_section,
+    "Heat map": heat_section,
+    "Components": pca_section,
+    "Dose × time": surface_section,
+    "Sign reversals": reversal_section,
+    "Measured": measured_section,
+}

@@ -208,7 +208,12 @@ def _pins(found: Surface, view: _View) -> list[alt.Chart]:
         .encode(
             x=ACROSS,
             y=UP_PAGE,
-            shape=alt.Shape("trained_on:N", scale=scale, title="Trained on here"),
+            shape=alt.Shape(
+                "trained_on:N",
+                scale=scale,
+                title="Trained on here",
+                legend=alt.Legend(orient="bottom"),
+            ),
         )
     ]
 
