@@ -43,6 +43,8 @@ RESULT = "result"
 PREDICTED = "predicted"
 #: Query parameter that gives a result its address.
 RUN = "run"
+#: Query parameter that gives a background job its address.
+JOB = "job"
 
 #: An error of a callback, to show once when the page is drawn anew.
 NOTICE = "notice"

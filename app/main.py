@@ -24,6 +24,7 @@ page = st.navigation(
         st.Page("views/results.py", title="Results", url_path="results"),
         st.Page("views/dose_time.py", title="Dose and time", url_path="dose-time"),
         st.Page("views/maps.py", title="Maps", url_path="maps"),
+        st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
     ]
 )
 page.run()

@@ -77,3 +77,11 @@ class PredictionCancelled(XPertError):
 
 class StoreError(XPertError):
     """The results database or its files cannot be read or written."""
+
+
+class JobError(XPertError):
+    """A background job that cannot be submitted or that failed."""
+
+
+class JobCancelled(XPertError):
+    """Raised inside a job's work once its user asked to stop."""

@@ -1,4 +1,4 @@
-"""``xpert app`` serves the dashboard with the project's settings from any folder."""
+"""``xpert app`` serves the dashboard and a worker, with the project's settings, from any folder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from job_workers import until
 
 from xpert_core.cli.app import _go_to, dashboard_script
+from xpert_core.store import Store
 
 pytest.importorskip("streamlit")
 
@@ -81,10 +83,14 @@ def test_serves_from_another_folder_and_stops_when_told(tmp_path: Path) -> None:
     )
     try:
         wait_until_healthy(port, process)
+        store = Store(f"sqlite:///{tmp_path / 'data' / 'xpert.db'}")
+        until(store.claims.workers)
     finally:
         # To this process alone: a child left behind would keep the pipe open and the port taken.
         process.terminate()
         output, _ = process.communicate(timeout=30)
+    assert store.claims.workers() == []
+    store.close()
     assert f"http://127.0.0.1:{port}" in output
     assert "Traceback" not in output
     # Streamlit says this unless the project's settings, in another folder, were read.

@@ -19,7 +19,10 @@ from xpert_core.paths import assets_dir
 
 EXAMPLES = assets_dir() / "examples"
 MELANOMA = EXAMPLES / "user_upload_pretreatment_melanoma_nivolumab.csv"
-COMMANDS = ("predict", "train", "search", "app", "drugs", "cohort", "graph", "doctor", "version")
+COMMANDS = (
+    "predict", "train", "search", "app", "worker", "jobs", "drugs", "cohort", "graph", "doctor",
+    "version",
+)  # fmt: skip
 
 runner = CliRunner()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.testing import assert_frame_equal
 
+from xpert_core.cohorts.paired import PAIR_COLUMNS, PairedProfiles
 from xpert_core.cohorts.records import Profiles, ScaleReport
 from xpert_core.genes.records import GenePanel, GeneReport
 from xpert_core.paths import assets_dir
@@ -80,6 +81,31 @@ def melanoma_profiles(n_genes: int = 120, name: str = MELANOMA) -> Profiles:
         scale=ScaleReport("tpm", "log2", "The largest value is 14.2.", "none"),
         input_sha256=digest,
         notes=("UTF-8, comma, samples in rows.", "Décimale: point."),
+    )
+
+
+def melanoma_pairs(n_pairs: int = 20) -> PairedProfiles:
+    """Pairs of real profiles: each patient with the next one of the file."""
+    profiles = melanoma_profiles()
+    samples = profiles.samples.iloc[:n_pairs]
+    table = samples.assign(
+        sample_before=samples.index,
+        sample_after=profiles.samples.index[1 : n_pairs + 1],
+        dose="",
+        time="24 h",
+    ).rename_axis("pair_id")
+    others = [name for name in table.columns if name not in PAIR_COLUMNS]
+    return PairedProfiles(
+        name="nivolumab é.csv",
+        pairs=table[[*PAIR_COLUMNS, *others]],
+        x_before=profiles.x_ctl[:n_pairs].copy(),
+        x_after=profiles.x_ctl[1 : n_pairs + 1].copy(),
+        unit="log2",
+        panel=profiles.panel,
+        genes=profiles.genes,
+        scale_transform="log2(CPM + 1)",
+        input_sha256=profiles.input_sha256,
+        notes=("Two biopsies of Pt3 after treatment: the first is used.",),
     )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect
+from sqlalchemy import inspect, update
 from store_data import (
+    assert_bits_equal,
     assert_same_prediction,
     assert_same_profiles,
+    melanoma_pairs,
     melanoma_prediction,
     melanoma_profiles,
 )
@@ -20,6 +24,9 @@ from store_data import (
 from xpert_core.errors import StoreError
 from xpert_core.store import Store, migrate
 from xpert_core.store.engine import make_engine, resolve_url
+from xpert_core.store.job_records import WorkerName
+from xpert_core.store.models import JobRow, utc_now
+from xpert_core.store.presence import STALE
 
 SERVER = os.environ.get("XPERT_TEST_POSTGRES_URL", "")
 pytestmark = pytest.mark.skipif(not SERVER, reason="XPERT_TEST_POSTGRES_URL is not set")
@@ -76,6 +83,45 @@ def test_threads_that_save_the_same_cohort_share_one(store: Store) -> None:
     assert len(ids) == len(store.models()) == 1
     assert len(list(store.arrays_folder.iterdir())) == 1
     assert_same_profiles(store.load_cohort(ids.pop()), profiles)
+
+
+def test_threads_that_claim_together_never_get_the_same_job(store: Store) -> None:
+    ids = {store.jobs.submit("say", {}, owner=f"owner {i % 3}") for i in range(60)}
+    found: list[str] = []
+
+    def work(number: int) -> None:
+        while (claim := store.claims.claim(WorkerName("h", number, "a" * 16))) is not None:
+            found.append(claim.job.id)
+            if number % 2:
+                assert store.claims.report(claim, 1, 2, "half", [("metric", {"loss": math.nan})])
+                assert store.claims.finish(claim, {"number": number})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert len(found) == len(ids) and set(found) == ids
+    assert store.claims.recover() == []
+    before = utc_now() - STALE - timedelta(seconds=5)
+    with store._database.writing("test") as session:
+        session.execute(update(JobRow).values(heartbeat_at=before))
+    lost = set(store.claims.recover())
+    jobs = store.jobs.find()
+    assert lost == {job.id for job in jobs if job.status == "submitted"}
+    assert {job.status for job in jobs} <= {"submitted", "done"}
+    for job in jobs:
+        store.jobs.cancel(job.id)
+        store.jobs.delete(job.id)
+
+
+def test_workers_and_pairs_are_kept_too(store: Store) -> None:
+    worker = WorkerName("another-machine", 1, "b" * 16)
+    store.claims.enter(worker)
+    assert store.claims.beat(worker, None) and store.claims.workers() == [worker]
+    store.claims.leave(worker)
+    pairs_id = store.pairs.save(melanoma_pairs())
+    assert store.pairs.save(melanoma_pairs()) == pairs_id
+    assert_bits_equal(store.pairs.load(pairs_id).x_after, melanoma_pairs().x_after)
+    store.pairs.delete(pairs_id)
+    assert store.pairs.list().empty
 
 
 def test_a_backup_points_to_the_servers_own_tools(store: Store, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -35,10 +36,13 @@ def app(
     host: Annotated[
         str, typer.Option(help="Address to serve on; the default is this machine only.")
     ] = "127.0.0.1",
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Also work on background jobs.")
+    ] = True,
 ) -> None:
-    """Serve the dashboard.
+    """Serve the dashboard, with a worker for its background jobs.
 
-    Open the address it prints in a browser; Ctrl-C stops it.
+    Open the address it prints in a browser; Ctrl-C stops both.
     """
     from importlib.util import find_spec
 
@@ -49,11 +53,22 @@ def app(
             fix='Run: pip install "xpert[app]"',
         )
     _go_to(script.parents[1])
+    if worker:
+        _start_worker()
     print(f"XPert dashboard: http://{host}:{port} (Ctrl-C stops it)", flush=True)
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     settings = ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
     # Streamlit takes this process over, so that a signal reaches it and no child is left behind.
     os.execv(sys.executable, command + settings)
+
+
+def _start_worker() -> None:
+    """Start a worker that ends with this process, which becomes that of Streamlit."""
+    program = "from xpert_core.cli import main; main()"
+    subprocess.Popen(
+        [sys.executable, "-c", program, "worker", "--beside", str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def _go_to(project: Path) -> None:

@@ -17,10 +17,12 @@ from xpert_core.cli import (
     drugs,
     explain,
     graph,
+    jobs,
     predict,
     search,
     train,
     version,
+    worker,
 )
 from xpert_core.errors import XPertError
 
@@ -74,6 +76,8 @@ application.command("train")(train.train)
 application.command("benchmark")(benchmark.benchmark)
 application.command("search")(search.search)
 application.command("app")(app.app)
+application.command("worker")(worker.worker)
+application.add_typer(jobs.commands, name="jobs")
 application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")

@@ -82,11 +82,20 @@ def arrays_folder(url: URL) -> Path:
 
     For SQLite it stands beside the database (``xpert.db-arrays``), for a server in `data_dir()`.
     """
+    return _folder(url, "arrays")
+
+
+def jobs_folder(url: URL) -> Path:
+    """Folder of what running jobs keep (checkpoints), as `arrays_folder`: ``xpert.db-jobs``."""
+    return _folder(url, "jobs")
+
+
+def _folder(url: URL, what: str) -> Path:
     if is_sqlite(url):
         file = database_file(url)
-        return file.with_name(f"{file.name}-arrays")
+        return file.with_name(f"{file.name}-{what}")
     name = f"{url.host or 'local'}-{url.port or 5432}-{url.database or url.username or 'default'}"
-    return (data_dir() / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}-arrays").absolute()
+    return (data_dir() / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}-{what}").absolute()
 
 
 def _strict_json(value: Any) -> str:

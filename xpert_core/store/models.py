@@ -262,3 +262,85 @@ class BenchmarkIntervalRow(Base):
     n_rows: Mapped[int | None]
     n_groups: Mapped[int | None]
     unit: Mapped[str | None]
+
+
+class PairedCohortRow(HasArrayFile, Base):
+    """Profiles before and after treatment; the file holds both, the pair table and the gene report.
+
+    `content_sha256` covers everything but the name: the same upload by the same owner is kept once.
+    """
+
+    __tablename__ = "paired_cohorts"
+    __table_args__ = (UniqueConstraint("owner", "content_sha256"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(default=LOCAL_OWNER, server_default=LOCAL_OWNER)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    input_sha256: Mapped[str] = mapped_column(index=True)
+    content_sha256: Mapped[str] = mapped_column(String(64))
+    unit: Mapped[str]
+    scale_transform: Mapped[str]
+    panel_name: Mapped[str]
+    panel_digest: Mapped[str]
+    n_pairs: Mapped[int]
+    n_patients: Mapped[int]
+    n_genes: Mapped[int]
+    n_genes_found: Mapped[int]
+    notes: Mapped[list[Any]]
+
+
+class JobRow(Base):
+    """A piece of long work. `claim` is drawn anew each time a worker takes the job: whoever writes
+    for a job names the claim, so that nothing of a former attempt can reach a later one.
+
+    `attempts` counts how often it was taken, `crashes` how often in a row its process died without
+    getting further than before (`crash_done`, steps done).
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(default=LOCAL_OWNER, server_default=LOCAL_OWNER, index=True)
+    kind: Mapped[str]
+    title: Mapped[str]
+    params: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
+    stage: Mapped[str] = mapped_column(default="")
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    crash_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    claim: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    worker: Mapped[str | None]
+    heartbeat_at: Mapped[datetime | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class JobEventRow(Base):
+    """A line of a job's log (`kind` "log") or its live numbers (`kind` "metric")."""
+
+    __tablename__ = "job_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    attempt: Mapped[int]
+    created_at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[dict[str, Any]]
+
+
+class WorkerRow(Base):
+    """A running worker; `id` is its `WorkerName` as text."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import ColumnElement, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from xpert_core.benchmark.record import BenchmarkRecord
 from xpert_core.cohorts.records import Profiles
 from xpert_core.errors import StoreError
 from xpert_core.prediction.records import Prediction
 from xpert_core.store import arrays as files
-from xpert_core.store import backups, benchmarks, engine, listings, migrate, rows
+from xpert_core.store import backups, benchmarks, engine, listings, rows
+from xpert_core.store.claims import Claims
+from xpert_core.store.database import Database
 from xpert_core.store.failures import explained
 from xpert_core.store.frames import decode, encode
+from xpert_core.store.jobs import JobQueue
 from xpert_core.store.models import (
     LOCAL_OWNER,
     BenchmarkRow,
@@ -33,13 +34,15 @@ from xpert_core.store.models import (
     RunRow,
     SampleRow,
 )
+from xpert_core.store.pairs import PairStore
 
 
 class Store:
     """Results database with its folder of arrays; may be shared between threads and processes.
 
     Every operation has its own short transaction, and no database object leaves the store.
-    Opening it creates the database or upgrades it to the schema of this version.
+    Opening it creates the database or upgrades it to the schema of this version. `jobs` holds the
+    queue of background jobs, `claims` what a worker does with it, `pairs` the paired cohorts.
 
     Parameters
     ----------
@@ -56,18 +59,25 @@ class Store:
     """
 
     def __init__(self, url: str | None = None, *, timeout_s: float = 30.0) -> None:
-        self._url = engine.resolve_url(url)
-        self._folder = engine.arrays_folder(self._url)
-        migrate.prepare(self._url, timeout_s=timeout_s)
-        files.make_folder(self._folder)
-        self._engine = engine.make_engine(self._url, timeout_s=timeout_s)
-        self._write_session = sessionmaker(self._engine, expire_on_commit=False)
-        self._read_session = sessionmaker(engine.reading(self._engine))
+        database = Database(url, timeout_s=timeout_s)
+        self._database = database
+        self._folder = database.arrays_folder
+        self._reading, self._writing = database.reading, database.writing
+        self._new_file, self._erase = database.new_file, database.erase
+        self._listed = database.listed
+        self.jobs = JobQueue(database)
+        self.claims = Claims(database)
+        self.pairs = PairStore(database)
+
+    @property
+    def address(self) -> str:
+        """Address of the database with its password: for a child process, never to be shown."""
+        return self._database.url.render_as_string(hide_password=False)
 
     @property
     def location(self) -> str:
         """Address of the database, without a password."""
-        return engine.shown(self._url)
+        return self._database.location
 
     @property
     def arrays_folder(self) -> Path:
@@ -76,7 +86,7 @@ class Store:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._engine.dispose()
+        self._database.close()
 
     # --- cohorts ------------------------------------------------------------------------------
 
@@ -101,7 +111,7 @@ class Store:
                     return self._put_cohort(cohort, samples, entry)
 
     def _put_cohort(self, cohort: rows.Row, samples: Sequence[rows.Row], entry: rows.Row) -> str:
-        with self._write_session.begin() as session:
+        with self._database.write_session.begin() as session:
             known = self._same_cohort(session, cohort)
             if known is None:
                 cohort_id = files.new_id()
@@ -181,7 +191,7 @@ class Store:
                 return self._put_model(digest, values)
 
     def _put_model(self, digest: str, values: rows.Row) -> str:
-        with self._write_session.begin() as session:
+        with self._database.write_session.begin() as session:
             known = session.scalar(select(ModelRow).where(ModelRow.digest == digest))
             if known is None:
                 known = ModelRow(id=files.new_id(), digest=digest)
@@ -204,22 +214,39 @@ class Store:
         cohort_id: str | None,
         title: str = "",
         owner: str = LOCAL_OWNER,
+        run_id: str | None = None,
     ) -> str:
-        """Keep a prediction and return its run id; `cohort_id` is that of the stored cohort."""
+        """Keep a prediction and return its run id; `cohort_id` is that of the stored cohort.
+
+        With a `run_id` of your own (a job's), what is stored under it already is left as it is.
+        """
+        if run_id is not None and self._has_run(files.checked_id(run_id, "prediction")):
+            return run_id
         row_format, drugs, predicted = rows.prediction_rows(prediction)
         run = rows.run_row(prediction, row_format)
-        run |= {"id": files.new_id(), "owner": owner, "title": title, "cohort_id": cohort_id}
+        run |= {
+            "id": run_id or files.new_id(),
+            "owner": owner,
+            "title": title,
+            "cohort_id": cohort_id,
+        }
         run["model_id"] = self._model_of(prediction.provenance)
         with (
             self._new_file(*rows.prediction_file(prediction)) as file,
             self._writing("The prediction could not be saved") as session,
         ):
+            if session.get(RunRow, run["id"]) is not None:  # another attempt was faster
+                return str(run["id"])
             if cohort_id is not None:
                 _found(session, CohortRow, cohort_id)
             session.execute(insert(RunRow), [{**run, **file}])
             if drugs:
                 self._put_rows(session, run["id"], drugs, predicted)
         return str(run["id"])
+
+    def _has_run(self, run_id: str) -> bool:
+        with self._reading("The stored predictions could not be read") as session:
+            return session.get(RunRow, run_id) is not None
 
     @staticmethod
     def _put_rows(
@@ -295,7 +322,7 @@ class Store:
                 return self._put_benchmark(record, owner)
 
     def _put_benchmark(self, record: BenchmarkRecord, owner: str) -> str:
-        with self._write_session.begin() as session:
+        with self._database.write_session.begin() as session:
             return benchmarks.put(session, record, owner)
 
     def benchmarks(self, owner: str | None = None) -> pd.DataFrame:
@@ -333,11 +360,11 @@ class Store:
         with explained("Left-over files could not be swept", str(self._folder)):
             # First the files, then the rows: a file whose row comes in between is kept.
             old = list(files.old_files(self._folder, grace_s))
-            with self._read_session() as session:
+            with self._database.read_session() as session:
                 known = {
                     array_id
                     for holder in HasArrayFile.__subclasses__()
-                    for array_id in session.scalars(_array_ids(holder))
+                    for array_id in session.scalars(select(holder.array_id))
                 }
             orphans = [path for array_id, path in old if array_id not in known]
             for path in orphans:
@@ -349,67 +376,13 @@ class Store:
 
         Returns the path of the copy: a complete store, to be opened by its address.
         """
-        if not engine.is_sqlite(self._url):
+        if not engine.is_sqlite(self._database.url):
             raise StoreError(
                 "A backup of a PostgreSQL database is made by the server's own tools.",
                 where=self.location,
                 fix=f"Use pg_dump, and copy the folder {self._folder}.",
             )
-        return backups.back_up(self._engine, self._folder, Path(path).absolute())
-
-    @contextmanager
-    def _new_file(
-        self, values: Mapping[str, np.ndarray], document: Mapping[str, Any]
-    ) -> Iterator[rows.Row]:
-        """Write a file; it stays only when the block commits a row that names it."""
-        file = files.write_arrays(self._folder, values, document)
-        try:
-            yield {
-                "array_id": file.id,
-                "array_sha256": file.sha256,
-                "array_bytes": file.n_bytes,
-            }
-        except BaseException:
-            # Ask the database: even a commit that failed may have come through. Where it cannot
-            # answer, the first error counts and the file is left for `sweep_orphans`.
-            with suppress(StoreError):
-                self._remove_unnamed(file.id)
-            raise
-        self._remove_unnamed(file.id)
-
-    def _remove_unnamed(self, array_id: str) -> None:
-        with self._reading("The stored entries could not be read") as session:
-            named = any(
-                session.scalar(_array_ids(holder, holder.array_id == array_id))
-                for holder in HasArrayFile.__subclasses__()
-            )
-        if not named:
-            files.remove_array(self._folder, array_id)
-
-    def _erase(self, array_ids: Sequence[str]) -> None:
-        """Remove what a deletion leaves on the disk: files, and pages in the write-ahead log."""
-        for array_id in array_ids:
-            files.remove_array(self._folder, array_id)
-        if engine.is_sqlite(self._url):
-            with explained("The entry is gone, but its traces could not be erased", self.location):
-                engine.empty_log(self._engine)
-
-    def _listed(self, query: Any) -> pd.DataFrame:
-        with self._reading("The stored entries could not be listed") as session:
-            result = session.execute(query)
-            listed = pd.DataFrame(result.all(), columns=list(result.keys())).set_index("id")
-        listed["created_at"] = pd.to_datetime(listed["created_at"], utc=True)
-        return listed
-
-    @contextmanager
-    def _reading(self, failure: str) -> Iterator[Session]:
-        with explained(failure, self.location), self._read_session() as session:
-            yield session
-
-    @contextmanager
-    def _writing(self, failure: str) -> Iterator[Session]:
-        with explained(failure, self.location), self._write_session.begin() as session:
-            yield session
+        return backups.back_up(self._database.engine, self._folder, Path(path).absolute())
 
 
 _Row = TypeVar("_Row", CohortRow, RunRow, BenchmarkRow)

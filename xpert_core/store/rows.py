@@ -76,7 +76,8 @@ def _frame(
     return unpack_frame(packed)
 
 
-def _json_frame(frame: pd.DataFrame, where: str) -> Row:
+def json_frame(frame: pd.DataFrame, where: str) -> Row:
+    """A table as JSON; ``unpack_frame(PackedFrame(**...))`` undoes it."""
     return asdict(pack_frame(frame, where))
 
 
@@ -126,18 +127,42 @@ def profiles_row(profiles: Profiles) -> Row:
     }
 
 
+def genes_document(panel: GenePanel, genes: GeneReport) -> Row:
+    """Panel and gene report as JSON, without ``column_of_gene``, which is an array."""
+    return {
+        "panel": asdict(panel),
+        "genes": {
+            "table": json_frame(genes.table, "gene report"),
+            "panel_size": genes.panel_size,
+            "counts": encode(genes.counts, "gene report, counts"),
+        },
+    }
+
+
+def genes_from(document: Row, column_of_gene: np.ndarray) -> tuple[GenePanel, GeneReport]:
+    """Undo `genes_document`."""
+    panel, genes = document["panel"], document["genes"]
+    return (
+        GenePanel(
+            name=panel["name"],
+            symbols=tuple(panel["symbols"]),
+            entrez=tuple(panel["entrez"]),
+            ensembl=tuple(panel["ensembl"]),
+            digest=panel["digest"],
+        ),
+        GeneReport(
+            table=unpack_frame(PackedFrame(**genes["table"])),
+            column_of_gene=column_of_gene,
+            panel_size=genes["panel_size"],
+            counts=decode(genes["counts"]),
+        ),
+    )
+
+
 def profiles_file(profiles: Profiles) -> tuple[dict[str, np.ndarray], Row]:
     """Arrays and document of the file of a cohort's profiles."""
     arrays = {"x_ctl": profiles.x_ctl, "column_of_gene": profiles.genes.column_of_gene}
-    document = {
-        "panel": asdict(profiles.panel),
-        "genes": {
-            "table": _json_frame(profiles.genes.table, "gene report"),
-            "panel_size": profiles.genes.panel_size,
-            "counts": encode(profiles.genes.counts, "gene report, counts"),
-        },
-    }
-    return arrays, document
+    return arrays, genes_document(profiles.panel, profiles.genes)
 
 
 def profiles_from(
@@ -147,25 +172,13 @@ def profiles_from(
     document: Row,
 ) -> Profiles:
     """Undo `sample_rows`, `cohort_row` and `profiles_file`."""
-    panel = document["panel"]
-    genes = document["genes"]
+    panel, genes = genes_from(document, arrays["column_of_gene"])
     return Profiles(
         name=cohort.name,
         samples=_frame(samples, cohort.sample_format, "sample_id", SAMPLE_COLUMNS),
         x_ctl=arrays["x_ctl"],
-        panel=GenePanel(
-            name=panel["name"],
-            symbols=tuple(panel["symbols"]),
-            entrez=tuple(panel["entrez"]),
-            ensembl=tuple(panel["ensembl"]),
-            digest=panel["digest"],
-        ),
-        genes=GeneReport(
-            table=unpack_frame(PackedFrame(**genes["table"])),
-            column_of_gene=arrays["column_of_gene"],
-            panel_size=genes["panel_size"],
-            counts=decode(genes["counts"]),
-        ),
+        panel=panel,
+        genes=genes,
         scale=ScaleReport(
             detected=cohort.scale_detected,
             used=cohort.scale_used,
@@ -211,7 +224,7 @@ def prediction_rows(prediction: Prediction) -> tuple[Row, list[Row], list[Row]]:
 def prediction_file(prediction: Prediction) -> tuple[dict[str, np.ndarray], Row]:
     """Arrays and document of the file of a run."""
     arrays = {"x_deg": prediction.x_deg, "x_pert": prediction.x_pert}
-    return arrays, {"genes": _json_frame(prediction.genes, "gene table")}
+    return arrays, {"genes": json_frame(prediction.genes, "gene table")}
 
 
 def prediction_from(

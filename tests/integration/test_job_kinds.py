@@ -1,0 +1,131 @@
+"""The built-in kinds of jobs give what the engine gives, go on from a stop, and store once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from xpert_core.cohorts import example_path, read_cohort, to_profiles
+from xpert_core.genes import load_panel
+from xpert_core.jobs import JobContext, child, submit
+from xpert_core.jobs.kinds import function_of
+from xpert_core.prediction import Predictor
+from xpert_core.store import Store
+from xpert_core.store.job_records import Job, WorkerName
+
+pytest.importorskip("lightning")
+
+SMALL_DATA = Path(__file__).parents[1] / "data" / "l1000_small.safetensors"
+WORKER = WorkerName("here", 1, "c" * 16)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'xpert.db'}")
+    yield opened
+    opened.close()
+
+
+def attempt(store: Store, prepare: Callable[[JobContext], None] = lambda _: None) -> Job:
+    """One attempt at the next job, in this process; a stopped one goes back into the queue."""
+    claim = store.claims.claim(WORKER)
+    assert claim is not None
+    context = JobContext(store, claim, lost=lambda: pytest.fail("the claim was lost"))
+    prepare(context)
+    status = child.run(context, claim, function_of(claim.job.kind))
+    if status == child.EXIT_STOPPED:
+        store.claims.release(claim)
+    return store.jobs.get(claim.job.id)
+
+
+def stop_at(steps: int) -> Callable[[JobContext], None]:
+    """Cancels a context once it reports so many steps."""
+
+    def prepare(context: JobContext) -> None:
+        report = context.progress
+
+        def progress(done: int, total: int, text: str = "") -> None:
+            report(done, total, text)
+            if done >= steps:
+                context.cancel()
+
+        context.progress = progress  # type: ignore[method-assign]
+
+    return prepare
+
+
+def test_predict_stores_what_the_predictor_says_once(store: Store) -> None:
+    with example_path().open("rb") as stream:
+        cohort = read_cohort(b"".join(islice(stream, 4)), filename="three.csv")
+    profiles = to_profiles(cohort, load_panel())
+    cohort_id = store.save_cohort(profiles, owner="ana")
+    params = {"cohort_id": cohort_id, "drugs": ["trametinib"], "doses": ["1 uM"], "times": [24]}
+    job_id = submit(store, "predict", params, owner="ana")
+    assert attempt(store, stop_at(3)).status == "submitted"
+    job = attempt(store)
+    assert job.result == {"run_id": job_id, "n_rows": 3}, job.failure
+    expected = Predictor.load().predict(profiles, ["trametinib"], ["1 uM"], [24])
+    np.testing.assert_array_equal(store.load_prediction(job_id).x_deg, expected.x_deg)
+    # A kill between the result and the end of the job: the next attempt stores nothing new.
+    kept = store.save_prediction(expected, cohort_id, owner="ana", run_id=job_id)
+    assert kept == job_id and store.runs("ana").index.tolist() == [job_id]
+    assert store.sweep_orphans(grace_s=0) == 0
+    submit(store, "predict", {**params, "drugs": ["no such drug at all"]}, owner="ana")
+    failed = attempt(store)
+    assert failed.status == "failed" and failed.failure is not None and failed.failure.fix
+
+
+def test_train_goes_on_from_the_last_epoch_to_the_same_model(store: Store, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    values: dict[str, Any] = {
+        "name": "small",
+        "data": str(SMALL_DATA),
+        "model": {"d_model": 16, "n_heads": 2, "base_layers": "SA", "pert_layers": "CA"},
+        "max_epochs": 3,
+        "valid": 0.2,
+        "test": 0.2,
+        "threads": 1,
+    }
+    recipe.write_text(yaml.safe_dump(values), encoding="utf-8")
+    first = submit(store, "train", {"config": str(recipe)})
+    assert attempt(store, stop_at(2)).status == "submitted"
+    stopped = attempt(store)
+    submit(store, "train", {"config": str(recipe), "out": str(tmp_path / "out")})
+    whole = attempt(store)
+    assert stopped.result is not None and whole.result is not None, (stopped, whole)
+    assert stopped.result["digest"] == whole.result["digest"]
+    assert stopped.result["scores"] == whole.result["scores"]
+    assert Path(stopped.result["folder"]).is_relative_to(store.jobs.folder(first))
+    assert (tmp_path / "out" / "model").is_dir()
+    assert [m["epoch"] for m in store.jobs.metrics(first)] == [1, 2, 3]
+    assert "last whole epoch" in store.jobs.log(first)[-1].payload["text"]
+
+
+def test_benchmark_keeps_its_numbers_for_the_owner(store: Store, tmp_path: Path) -> None:
+    config = tmp_path / "bench.yaml"
+    values = {
+        "name": "tiny",
+        "data": str(SMALL_DATA),
+        "n_folds": 3,
+        "scenarios": [{"name": "cold-drug", "readout": "level 3", "folds": [1]}],
+        "models": ["mean-cell", "control"],
+    }
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    submit(store, "benchmark", {"config": str(config), "workers": 1}, owner="ana")
+    job = attempt(store)
+    assert job.result is not None, job.failure
+    assert store.benchmarks("ana").index.tolist() == [job.result["benchmark_id"]]
+    assert Path(job.result["report"]).is_file() and "cold-drug" in job.result["verdict"]
+
+
+@pytest.mark.parametrize("kind", ["train", "benchmark"])
+def test_a_missing_configuration_is_named(store: Store, kind: str) -> None:
+    submit(store, kind, {"config": "nowhere.yaml"})
+    job = attempt(store)
+    assert job.failure is not None and "nowhere.yaml" in job.failure.where
