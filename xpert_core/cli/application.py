@@ -16,6 +16,7 @@ from xpert_core.cli import (
     doctor,
     drugs,
     explain,
+    explain_maps,
     graph,
     jobs,
     predict,
@@ -82,6 +83,8 @@ application.add_typer(data.commands, name="data")
 application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
+for command in (explain_maps.dose, explain_maps.maps, explain_maps.response):
+    explain.commands.command(command.__name__)(command)
 application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

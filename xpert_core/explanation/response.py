@@ -204,6 +204,12 @@ def response_groups(
     return found
 
 
+def recognised(label: object) -> str:
+    """Group that a label usually means; ``""`` where it is none of the usual words."""
+    word = _word(label)
+    return RESPONDER if word in _RESPONDER else NON_RESPONDER if word in _NON_RESPONDER else ""
+
+
 def _word(label: object) -> str:
     return "" if label is None or label != label else str(label).strip().lower()
 
