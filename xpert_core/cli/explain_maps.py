@@ -64,7 +64,7 @@ def dose(
     check_folder(out, force=force)
     chosen = read_gene_set(genes) if genes is not None else ()
     predictor = _predictor(model)
-    prediction, wells = _predict(predictor, cohort, scale, drug, dose, time, sample)
+    prediction, wells = _predict(predictor, cohort, scale, drug, list(dose), list(time), sample)
     conditions = conditions_of(predictor.digest)
     grid = grid_of(prediction)
     tables = _dose_tables(prediction, chosen, threshold, conditions, wells)
@@ -84,8 +84,8 @@ def _predict(
     cohort: Path | None,
     scale: str | None,
     drug: str,
-    doses: list[str],
-    times: list[str],
+    doses: list[str | float],
+    times: list[str | float],
     samples: list[str] | None,
 ) -> tuple[Prediction, Wells | None]:
     from xpert_core.explanation.measured import dose_series, drug_of
@@ -112,7 +112,7 @@ def _predict(
             [*times, hours],
             samples=chosen,
             progress=report,
-        )  # fmt: skip
+        )
     ), wells
 
 
@@ -262,17 +262,10 @@ def _scores(space: Space, label: str, seed: int) -> MapScores:
             where=f"labels: {', '.join(map(str, space.labels.columns))}",
             fix="Name one of these.",
         )
-    nuisance = label in ("origin", "plate")
+    kind = MIXING if label in ("origin", "plate") else CONSERVATION
     within = "cell and time" if label == "plate" and "cell and time" in space.labels else ""
     return with_progress(
-        lambda report: score(
-            space,
-            label,
-            MIXING if nuisance else CONSERVATION,
-            within=within,
-            seed=seed,
-            progress=report,
-        )  # fmt: skip
+        lambda report: score(space, label, kind, within=within, seed=seed, progress=report)
     )
 
 
