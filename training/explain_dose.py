@@ -96,8 +96,8 @@ def scored(values: pd.Series, drugs: pd.Series) -> str:
 def by_part(table: pd.DataFrame) -> str:
     """Summary over all series, as Markdown."""
     lines = [
-        "| the drug | drugs | doses | prediction | mean of A375, other drugs | predictions of other "
-        "drugs | prediction minus mean of A375 |",
+        "| the drug | drugs | doses | prediction | mean of A375, other drugs | predictions of "
+        "other drugs | prediction minus mean of A375 |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for part, words in PARTS.items():
@@ -114,6 +114,20 @@ def by_part(table: pd.DataFrame) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """What the held-out drugs say."""
+    own = table[table["part"] == "test"]
+    gain = (own["pearson"] - own["pearson_line"]).to_numpy()
+    found = bootstrap_mean(gain, own["drug"].to_numpy())
+    if found.low > 0:
+        return "On held-out drugs the prediction is above the mean of the cell line."
+    return (
+        "**On held-out drugs the prediction is not measurably better than the mean of the cell "
+        "line**, which knows no drug. What the first two lines gain was learned from these drugs' "
+        "own wells, or chosen on them."
+    )
 
 
 def featured(table: pd.DataFrame, moa: dict[str, str]) -> str:
@@ -177,8 +191,8 @@ def reversal_text(found: pd.DataFrame, table: pd.DataFrame) -> str:
 def largest(found: pd.DataFrame) -> str:
     """The widest reversals of the featured drugs."""
     lines = [
-        "| drug | gene | lowest (log2) at | highest (log2) at | sign changes at | measured, between "
-        "these doses |",
+        "| drug | gene | lowest (log2) at | highest (log2) at | sign changes at | measured "
+        "difference of these doses |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in FEATURED:
@@ -207,7 +221,7 @@ def main() -> None:
     every = conditions.contrasts(readout=None)
     text = TEXT.format(
         model=predictor.name, digest=predictor.digest[:12], series=len(wells),
-        by_part=by_part(table),
+        by_part=by_part(table), verdict=verdict(table),
         featured=featured(table, dict(zip(listed["drug"], listed["moa"], strict=True))),
         pca=pca, passed=passed, tested=tested, reversals=reversal_text(found, table),
         largest=largest(found), pairs=seen["pairs"], doses=seen["several_doses"],
@@ -242,6 +256,8 @@ trained drugs, this one left out). Predictions of other drugs at the same dose a
 shuffled drug.
 
 {by_part}
+
+{verdict}
 
 ## MEK, RAF and mTOR inhibitors
 

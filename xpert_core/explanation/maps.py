@@ -192,9 +192,12 @@ def _umap(reduced: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
 
 def _tsne(reduced: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     model = TSNE(perplexity=max(1.0, float(neighbours)), init="pca", random_state=seed, n_jobs=1)
-    return np.asarray(model.fit_transform(reduced), dtype=np.float64)
+    # Its threads wait in a loop: on a busy machine two of them are slower than one.
+    with threadpool_limits(1):
+        return np.asarray(model.fit_transform(reduced), dtype=np.float64)
 
 
 def _unknown(reduced: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
