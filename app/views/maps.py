@@ -33,6 +33,7 @@ from xpert_core.explanation.maps import (
 from xpert_core.explanation.measured import level3_wells
 
 NAME = "maps"
+PERMUTATIONS = 100
 #: Labels that should not matter; every other one should.
 NUISANCE = {"plate", "origin"}
 #: Labels within which another is permuted, where both are there.
@@ -220,8 +221,8 @@ def draw_job(choice: Choice, label: str, method: str, seed: int, last: Drawn | N
         within = within if within in space.labels else ""
         try:
             scores = score(
-                space, label, kind, within=within, seed=seed, progress=progress,
-                cancelled=cancelled,
+                space, label, kind, within=within, permutations=PERMUTATIONS, seed=seed,
+                progress=progress, cancelled=cancelled,
             )  # fmt: skip
         except DataError as error:  # the map stands without scores
             return Drawn(key, space, found, None, str(error))
@@ -256,7 +257,7 @@ def show(drawn: Drawn, label: str, says: str) -> None:
         score_chart(scores),
         scores.table,
         f"{count(scores.points, 'point')} in {count(scores.groups, 'group')}; labels permuted "
-        f"{null}, 200 times. The table says for each score which direction is better. Scores of "
+        f"{null}, {PERMUTATIONS} times. The table says for each score which direction is better. Scores of "
         "few or unequal groups depend on their sizes: compare with the null, not with 0 or 1.",
         name="map-scores",
         about=found.name,
