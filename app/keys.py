@@ -68,3 +68,17 @@ MAP_RUN = "map_run"
 MAP_LABEL = "map_label"
 MAP_METHOD = "map_method"
 MAP_SEED = "map_seed"
+
+#: The Molecule page: drug, samples, dose, time, genes, and what is shown of the result.
+ATOM_DRUG = "atom_drug"
+ATOM_SAMPLES = "atom_samples"
+ATOM_DOSE = "atom_dose"
+ATOM_TIME = "atom_time"
+ATOM_GENES = "atom_genes"
+ATOM_SCORE = "atom_score"
+ATOM_LAYER = "atom_layer"
+ATOM_EXAMPLE = "atom_example"
+#: Its running task, what it was asked for, (cohort id, `Drug`), and the last `AtomExplanation`.
+ATOM_TASK = "atom_task"
+ATOM_ASKED = "atom_asked"
+ATOMS = "atoms"

@@ -116,13 +116,13 @@ def take(key: str) -> Task | None:
     return None if running(key) else st.session_state.pop(key, None)
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=1.0)
 def watch(key: str) -> None:
     """Progress of the running task, with a way to stop it."""
     task: Task | None = st.session_state.get(key)
     if task is None or not task.running:
         st.rerun()
-        return
+    assert task is not None
     share = task.done / task.total if task.total else 0.0
     st.progress(min(share, 1.0), plain("Stopping" if task.cancelled else task.stage))
     st.button("Cancel", on_click=task.cancel, disabled=task.cancelled, key=f"cancel-{key}")

@@ -106,7 +106,7 @@ def write_report(untrained: int) -> None:
     """Explain the six drugs in cell lines and in patients; write the page and the figures."""
     predictor = Predictor.load()
     patients = to_profiles(read_cohort(example_path()), predictor.panel)
-    few = replace(patients, samples=patients.samples.iloc[:10], x_ctl=patients.x_ctl[:10])
+    few = replace(patients, samples=patients.samples.iloc[:5], x_ctl=patients.x_ctl[:5])
     lines = cell_lines(predictor)
     in_lines = {drug: explain(predictor, lines, drug, untrained) for drug in case_drugs()}
     in_patients = {drug: explain(predictor, few, drug, untrained) for drug in case_drugs()}

@@ -61,7 +61,7 @@ def _head(predictor: Predictor, found: Explained, cells: list[str], untrained: i
 Written by `python -m training.explain_atoms report`; do not edit. Model `{predictor.name}`
 ({predictor.digest[:12]}), {first.dose_um:g} uM for {first.time_h:g} h, layer
 {", ".join(first.layers)}, mean over heads and all genes. Cell lines: {", ".join(cells)} (baseline
-profiles of `assets/data/l1000`). Patients: the first ten of the melanoma example. Each score is a
+profiles of `assets/data/l1000`). Patients: the first five of the melanoma example. Each score is a
 share that sums to one over the atoms of a molecule. Baselines: {untrained} untrained networks (same
 configuration, random weights), and the mean attention of each element over 60 other drugs. What
 the scores are: [explanations](../explanations.md).

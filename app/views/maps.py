@@ -258,7 +258,8 @@ def show(drawn: Drawn, label: str, says: str) -> None:
         scores.table,
         f"{count(scores.points, 'point')} in {count(scores.groups, 'group')}; labels permuted "
         f"{null}, {PERMUTATIONS} times. The table says for each score which direction is better. "
-        "Scores of few or unequal groups depend on their sizes: compare with the null, not with 0 or 1.",
+        "Scores of few or unequal groups depend on their sizes: compare with the null, not with 0 "
+        "or 1.",
         name="map-scores",
         about=found.name,
     )

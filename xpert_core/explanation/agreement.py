@@ -117,15 +117,60 @@ class Enrichment:
     fold_untrained: float
 
 
-def enrichment(
-    scores: np.ndarray,
+@dataclass(frozen=True)
+class Nulls:
+    """Atoms that might have been marked instead, drawn at random.
+
+    Attributes
+    ----------
+    atoms, connected, elements : ndarray of bool, each (n_draws, n_atoms)
+        As the p-values of `Enrichment` describe them.
+    """
+
+    atoms: np.ndarray
+    connected: np.ndarray
+    elements: np.ndarray
+
+
+def draw_nulls(
     marked: np.ndarray,
     elements: Sequence[str],
     neighbours: Sequence[Sequence[int]],
-    untrained: np.ndarray | None = None,
     *,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
+) -> Nulls:
+    """Draw the nulls of marked atoms; they serve every score of the molecule.
+
+    Parameters
+    ----------
+    marked : ndarray of bool, shape (n_atoms,)
+    elements : sequence of str
+    neighbours : sequence of sequence of int
+        Positions of the atoms bonded to each atom.
+    permutations, seed : int
+
+    Raises
+    ------
+    ExplanationError
+        If no atom or every atom is marked: nothing to compare.
+    """
+    n_atoms, n_marked = len(marked), int(marked.sum())
+    if n_marked in (0, n_atoms):
+        raise ExplanationError(
+            f"{n_marked} of {n_atoms} atoms are marked, so nothing can be compared.",
+            fix="Mark a part of the molecule.",
+        )
+    rng = np.random.default_rng(seed)
+    return Nulls(
+        rng.permuted(np.tile(marked, (permutations, 1)), axis=1),
+        _connected(marked, neighbours, permutations, rng),
+        _same_elements(marked, np.asarray(elements), permutations, rng),
+    )
+
+
+def enrichment(
+    scores: np.ndarray, marked: np.ndarray, nulls: Nulls, untrained: np.ndarray | None = None
 ) -> Enrichment:
     """Test marked atoms against the nulls of `Enrichment`.
 
@@ -134,40 +179,26 @@ def enrichment(
     scores : ndarray of float, shape (n_atoms,)
         Zero or more.
     marked : ndarray of bool, shape (n_atoms,)
-    elements : sequence of str
-    neighbours : sequence of sequence of int
-        Positions of the atoms bonded to each atom.
+    nulls : Nulls
+        Of the same marks.
     untrained : ndarray of float, shape (n_seeds, n_atoms), optional
-    permutations, seed : int
-
-    Raises
-    ------
-    ExplanationError
-        If no atom or every atom is marked: nothing to compare.
     """
-    n_atoms, n_marked = len(scores), int(marked.sum())
-    if n_marked in (0, n_atoms):
-        raise ExplanationError(
-            f"{n_marked} of {n_atoms} atoms are marked, so nothing can be compared.",
-            fix="Mark a part of the molecule.",
-        )
-    rng = np.random.default_rng(seed)
-    mean = float(scores.mean())
+    n_marked, mean = int(marked.sum()), float(scores.mean())
     fold = _fold(scores, marked, mean)
 
     def p(draws: np.ndarray) -> float:
         return _share(draws @ scores / n_marked / mean, fold) if mean > 0 else np.nan
 
-    alone = np.nan if untrained is None else _folds(untrained, marked)
+    alone = np.array([np.nan]) if untrained is None else _folds(untrained, marked)
     return Enrichment(
         n_marked,
-        n_atoms,
+        len(scores),
         fold,
-        p(rng.permuted(np.tile(marked, (permutations, 1)), axis=1)),
-        p(_connected(marked, neighbours, permutations, rng)),
-        p(_same_elements(marked, np.asarray(elements), permutations, rng)),
-        np.nan if untrained is None else _share(np.asarray(alone), fold),
-        float(np.mean(alone)),
+        p(nulls.atoms),
+        p(nulls.connected),
+        p(nulls.elements),
+        np.nan if untrained is None else _share(alone, fold),
+        float(alone.mean()),
     )
 
 

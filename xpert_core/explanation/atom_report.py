@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from xpert_core.cohorts.records import Cohort, Profiles
 from xpert_core.drugs.records import Drug
-from xpert_core.explanation.agreement import agreement, enrichment
+from xpert_core.explanation.agreement import Nulls, agreement, draw_nulls, enrichment
 from xpert_core.explanation.atom_baselines import (
     REFERENCE_DRUGS,
     ElementReference,
@@ -113,19 +114,26 @@ class AtomExplanation:
         """As `xpert_core.explanation.agreement.agreement`, of every pair of scores."""
         return agreement(self.scores(layer))
 
+    @cached_property
+    def _groups(self) -> list[tuple[str, np.ndarray, Nulls]]:
+        """Known pharmacophores: name, which atoms, and the nulls, drawn once."""
+        elements, bonds = list(self.atoms.table["element"]), bonded(self.atoms)
+        found = []
+        for group in pharmacophores_of(self.atoms.drug):
+            marked = marked_atoms(self.atoms, group)
+            found.append((group.name, marked, draw_nulls(marked, elements, bonds)))
+        return found
+
     def enrichment(self, layer: str | None = None) -> pd.DataFrame:
         """One row a known pharmacophore x own score; empty where none is known."""
-        chosen = layer_index(self.attention.layers, layer)
-        scores, groups = self.scores(layer), pharmacophores_of(self.atoms.drug)
-        elements, bonds = list(self.atoms.table["element"]), bonded(self.atoms)
+        chosen, scores = layer_index(self.attention.layers, layer), self.scores(layer)
         nothing_learned = self.untrained[:, chosen].mean(axis=1)
         rows = []
-        for group in groups:
-            marked = marked_atoms(self.atoms, group)
+        for name, marked, nulls in self._groups:
             for score in OWN_SCORES:
-                null = nothing_learned if score == "attention" else None
-                found = enrichment(scores[score].to_numpy(), marked, elements, bonds, null)
-                rows.append({"pharmacophore": group.name, "score": score, **asdict(found)})
+                other = nothing_learned if score == "attention" else None
+                found = enrichment(scores[score].to_numpy(), marked, nulls, other)
+                rows.append({"pharmacophore": name, "score": score, **asdict(found)})
         return pd.DataFrame(rows)
 
 

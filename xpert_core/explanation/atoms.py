@@ -277,7 +277,7 @@ def _cross_attention(
         once = torch.zeros(len(tokens), dtype=torch.int64)
         maps: dict[str, Tensor] = {}
         model.decode(
-            model.encode_profiles(tokens),
+            model.encode_profiles(tokens, base_branch=False),
             treated.take(once),
             batch.treatments.readout[once],
             maps,

@@ -128,7 +128,12 @@ class XPert(nn.Module):
                 module.backend = backend
 
     def encode_profiles(
-        self, tokens: Tensor, maps: Maps | None = None, genes: Tensor | None = None
+        self,
+        tokens: Tensor,
+        maps: Maps | None = None,
+        genes: Tensor | None = None,
+        *,
+        base_branch: bool = True,
     ) -> CellStates:
         """Encode distinct control profiles, without any drug.
 
@@ -139,10 +144,12 @@ class XPert(nn.Module):
             Filled with the attention each token receives per layer, ``base_SA_i`` and so on.
         genes : Tensor of int64, shape (g,), optional
             Genes that take part, as if no other were there; all states then have g + 1 tokens.
+        base_branch : bool
+            False leaves it out, for those who look at the attention of the other branch alone.
         """
         embedded = self.cell_embedding(tokens, genes)
         base = None
-        if not self.config.single_branch:
+        if base_branch and not self.config.single_branch:
             base = embedded
             for i, layer in enumerate(self.base_layers):
                 assert isinstance(layer, SelfLayer)

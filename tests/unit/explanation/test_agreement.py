@@ -11,11 +11,27 @@ from scipy.stats import kstest, spearmanr
 
 from xpert_core.errors import ExplanationError
 from xpert_core.explanation import agreement as module
-from xpert_core.explanation.agreement import agreement, enrichment, top_size
+from xpert_core.explanation.agreement import (
+    Enrichment,
+    agreement,
+    draw_nulls,
+    enrichment,
+    top_size,
+)
 
 #: A chain of eight atoms.
 CHAIN = [[j for j in (i - 1, i + 1) if 0 <= j < 8] for i in range(8)]
 ELEMENTS = list("CCCNCOCN")
+
+
+def measured(
+    scores: np.ndarray,
+    marked: np.ndarray,
+    untrained: np.ndarray | None = None,
+    permutations: int = 2000,
+) -> Enrichment:
+    nulls = draw_nulls(marked, ELEMENTS, CHAIN, permutations=permutations)
+    return enrichment(scores, marked, nulls, untrained)
 
 
 def test_numbers_equal_scipy_and_counting() -> None:
@@ -59,7 +75,7 @@ def test_permutation_p_is_the_exact_one() -> None:
     scores = rng.random(8)
     marked = np.zeros(8, dtype=bool)
     marked[[1, 4, 6]] = True
-    found = enrichment(scores, marked, ELEMENTS, CHAIN, permutations=8000)
+    found = measured(scores, marked, permutations=8000)
     assert found.fold == pytest.approx(scores[marked].mean() / scores.mean())
     sums = [scores[list(c)].sum() for c in combinations(range(8), 3)]
     exact = np.mean([s >= scores[marked].sum() - 1e-12 for s in sums])
@@ -75,7 +91,7 @@ def test_permutation_p_is_the_exact_one() -> None:
 def test_an_element_that_is_wholly_marked_can_show_nothing() -> None:
     marked = np.array([e == "N" for e in ELEMENTS])
     scores = np.where(marked, 10.0, 1.0)
-    found = enrichment(scores, marked, ELEMENTS, CHAIN)
+    found = measured(scores, marked)
     assert found.p_elements == 1.0 and found.p_atoms < 0.05
 
 
@@ -92,7 +108,7 @@ def test_connected_pieces_are_connected_and_of_the_sizes_marked() -> None:
 def test_contiguous_high_scores_are_less_surprising_among_pieces() -> None:
     scores = np.array([1, 1, 5, 6, 5, 1, 1, 1.0])
     marked = np.array([0, 0, 1, 1, 1, 0, 0, 0], dtype=bool)
-    found = enrichment(scores, marked, ELEMENTS, CHAIN, permutations=8000)
+    found = measured(scores, marked, permutations=8000)
     assert found.p_atoms == pytest.approx(1 / 56, abs=0.006)
     assert found.p_connected > 3 * found.p_atoms
 
@@ -101,9 +117,9 @@ def test_untrained_networks_are_a_null_of_their_own() -> None:
     marked = np.array([1, 1, 0, 0, 0, 0, 0, 0], dtype=bool)
     scores = np.where(marked, 2.0, 1.0)
     nulls = np.ones((19, 8))
-    assert enrichment(scores, marked, ELEMENTS, CHAIN, nulls).p_untrained == pytest.approx(0.05)
+    assert measured(scores, marked, nulls).p_untrained == pytest.approx(0.05)
     nulls[:, :2] = 9.0
-    found = enrichment(scores, marked, ELEMENTS, CHAIN, nulls)
+    found = measured(scores, marked, nulls)
     assert found.p_untrained == 1.0
     assert found.fold_untrained == pytest.approx(9 / ((18 + 6) / 8))
 
@@ -111,4 +127,4 @@ def test_untrained_networks_are_a_null_of_their_own() -> None:
 @pytest.mark.parametrize("value", [True, False])
 def test_nothing_to_compare_is_refused(value: bool) -> None:
     with pytest.raises(ExplanationError, match="nothing can be compared"):
-        enrichment(np.ones(8), np.full(8, value), ELEMENTS, CHAIN)
+        draw_nulls(np.full(8, value), ELEMENTS, CHAIN)

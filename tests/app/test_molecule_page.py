@@ -1,0 +1,92 @@
+"""The Molecule page on the shipped model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from pages import texts
+from streamlit.testing.v1 import AppTest
+
+from app import keys
+from xpert_core.cohorts import read_cohort, to_profiles
+from xpert_core.drugs import standardise
+from xpert_core.explanation.atom_report import AtomExplanation
+from xpert_core.genes import load_panel
+from xpert_core.store import Store
+
+
+@pytest.fixture
+def page(three_patients: bytes, open_page: Callable[..., AppTest]) -> AppTest:
+    """The page with a stored cohort of three patients, one of them chosen."""
+    cohort = read_cohort(three_patients, filename="three.csv")
+    Store().save_cohort(to_profiles(cohort, load_panel()))
+    opened = open_page("molecule")
+    return opened.multiselect(key=keys.ATOM_SAMPLES).set_value(["Pt1"]).run()
+
+
+def choose(page: AppTest, name: str) -> AppTest:
+    """Click one of the drugs with a known pharmacophore."""
+    return page.button_group(key=keys.ATOM_EXAMPLE).set_value(name).run()
+
+
+def explain(page: AppTest, limit_s: float = 90.0) -> AppTest:
+    """Press Explain and redraw the page until its task is over."""
+    page.button(key="explain-atoms").click().run()
+    end = time.monotonic() + limit_s
+    while keys.ATOM_TASK in page.session_state and time.monotonic() < end:
+        time.sleep(0.3)
+        page.run()
+    return page
+
+
+def test_shows_the_scores_with_words_that_follow_from_them(page: AppTest) -> None:
+    assert "Still to choose: a drug" in texts(page.info)
+    assert page.button(key="explain-atoms").disabled
+    explain(choose(page, "vorinostat"))
+    assert not page.exception and not page.error
+    found: AtomExplanation = page.session_state[keys.ATOMS]
+    assert list(found.attention.samples.index) == ["Pt1"]
+    said = texts(page.markdown)
+    assert f"{found.attention.on_atoms:.0%} of the attention goes to the 19 atoms" in said
+    assert "hydroxamic acid" in said and "not which atoms bind the target" in said
+    assert "equal" not in texts(page.error)
+    table = page.dataframe[0].value
+    assert len(table) == 19 and table["Attention"].sum() == pytest.approx(1)
+    page.button_group(key=keys.ATOM_SCORE).set_value("leave_one_out").run()
+    assert "is masked" in texts(page.caption)
+    # Another drug does not change what is shown until it is asked for.
+    choose(page, "gefitinib")
+    assert "vorinostat" in texts(page.subheader)
+
+
+def test_agents_without_atoms_say_why_and_draw_no_scores(page: AppTest) -> None:
+    page.text_input(key=keys.DRUG_QUERY).set_value("nivolumab").run()
+    hits = page.button_group(key=keys.DRUG_HITS)
+    hits.set_value(hits.options[0]).run()
+    assert "has no chemical structure" in texts(page.info)
+    assert page.button(key="explain-atoms").disabled
+    impossible = standardise("C1#CC1", "cyclopropyne")
+    page.session_state[keys.DRUG_CHOICES] = {"cyclopropyne": impossible}
+    page.session_state[keys.DRUGS] = ["cyclopropyne"]
+    explain(page.run())
+    assert "saw no atoms of cyclopropyne" in texts(page.error)
+    assert "No 3D shape could be found" in texts(page.error)
+    assert "The formula alone" in texts(page.markdown) and keys.ATOMS not in page.session_state
+
+
+def test_genes_that_are_none_and_a_cancel(page: AppTest) -> None:
+    choose(page, "gefitinib")
+    page.text_input(key=keys.ATOM_GENES).set_value("CDK4, NOGENE").run()
+    assert "NOGENE" in texts(page.error)
+    page.text_input(key=keys.ATOM_GENES).set_value("CDK4").run()
+    assert not page.error
+    page.multiselect(key=keys.ATOM_SAMPLES).set_value(["Pt1", "Pt2", "Pt3"]).run()
+    page.button(key="explain-atoms").click().run()
+    if keys.ATOM_TASK in page.session_state:  # on a fast machine it is over by now
+        task = page.session_state[keys.ATOM_TASK]
+        task.cancel()
+        task.wait(30)
+        page.run()
+        assert "was cancelled" in texts(page.info) or keys.ATOMS in page.session_state
