@@ -82,3 +82,22 @@ ATOM_EXAMPLE = "atom_example"
 ATOM_TASK = "atom_task"
 ATOM_ASKED = "atom_asked"
 ATOMS = "atoms"
+
+#: The Resistance page: column and values of the groups, attention, thresholds, what is shown.
+RESISTANCE_COLUMN = "resistance_column"
+RESISTANCE_SPLIT = "resistance_split"
+RESISTANCE_A = "resistance_a"
+RESISTANCE_B = "resistance_b"
+RESISTANCE_KIND = "resistance_kind"
+RESISTANCE_LAYER = "resistance_layer"
+RESISTANCE_Q = "resistance_q"
+RESISTANCE_RATIO = "resistance_ratio"
+RESISTANCE_NULL = "resistance_null"
+RESISTANCE_RANKED = "resistance_ranked"
+RESISTANCE_COLLECTION = "resistance_collection"
+#: Its running task, what it was asked for, (cohort id, rows), the `Material` beside that, and the
+#: last `Resistance`.
+RESISTANCE_TASK = "resistance_task"
+RESISTANCE_ASKED = "resistance_asked"
+RESISTANCE_MATERIAL = "resistance_material"
+RESISTANCE = "resistance"

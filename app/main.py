@@ -22,6 +22,7 @@ page = st.navigation(
         st.Page("views/predict.py", title="Predict", url_path="predict"),
         st.Page("views/drugs.py", title="Drugs", url_path="drugs"),
         st.Page("views/molecule.py", title="Molecule", url_path="molecule"),
+        st.Page("views/resistance.py", title="Resistance genes", url_path="resistance"),
         st.Page("views/results.py", title="Results", url_path="results"),
         st.Page("views/dose_time.py", title="Dose and time", url_path="dose-time"),
         st.Page("views/maps.py", title="Maps", url_path="maps"),

@@ -17,6 +17,7 @@ from xpert_core.cli import (
     drugs,
     explain,
     explain_maps,
+    explain_resistance,
     graph,
     jobs,
     predict,
@@ -85,6 +86,7 @@ application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
 for command in (explain_maps.dose, explain_maps.maps, explain_maps.response):
     explain.commands.command(command.__name__)(command)
+explain.commands.command("resistance")(explain_resistance.resistance)
 application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

@@ -141,6 +141,8 @@ class Differential:
     null : CountNull
     maxima : ndarray of float64
         Largest absolute Welch t over genes, by relabelling.
+    maximum : float
+        The same with the true labels.
     thresholds : Thresholds
     by_permutation : bool
         Whether the permutation p decided which genes pass.
@@ -153,6 +155,7 @@ class Differential:
     table: pd.DataFrame
     null: CountNull
     maxima: np.ndarray
+    maximum: float
     thresholds: Thresholds
     by_permutation: bool
     smallest_p: float
@@ -198,6 +201,7 @@ def compare_groups(
     labels: Relabellings,
     thresholds: Thresholds | None = None,
     by_permutation: bool = False,
+    refined: Sequence[int] = REFINED,
     steps: Steps | None = None,
 ) -> Differential:
     """Test every gene, with permutation p-values, effect sizes and the null of the count.
@@ -216,12 +220,14 @@ def compare_groups(
     thresholds : Thresholds, optional
     by_permutation : bool
         Whether the permutation p decides which genes pass, or the test's own.
+    refined : sequence of int
+        As of `permutation_test`; used where the permutation p decides.
     steps : Steps, optional
     """
     thresholds = thresholds or Thresholds()
     found = test(values, in_b)
-    refined = REFINED if by_permutation else ()
-    permuted = permutation_test(values, in_b, labels, steps, refined=refined)
+    more = refined if by_permutation else ()
+    permuted = permutation_test(values, in_b, labels, steps, refined=more)
     null = count_null(values, in_b, test, labels, thresholds)
     effect = hedges(values, in_b)
     deciding = permuted.p if by_permutation else found.p
@@ -251,7 +257,14 @@ def compare_groups(
     order = np.lexsort((-np.abs(np.nan_to_num(found.t)), np.where(np.isnan(deciding), 2, deciding)))
     floor = 1 / permuted.n if permuted.exact else 0.0
     return Differential(
-        measure, table.iloc[order], null, permuted.maxima, thresholds, by_permutation, floor
+        measure,
+        table.iloc[order],
+        null,
+        permuted.maxima,
+        permuted.maximum,
+        thresholds,
+        by_permutation,
+        floor,
     )
 
 

@@ -174,14 +174,14 @@ def ranked_enrichment(
     found, peaks, nulls = [], [], []
     for i, members in enumerate(sets.members):
         if steps is not None and i % 100 == 0:
-            steps(0, f"Gene sets, {i} of {len(sets)}")
+            steps.begin(f"Gene sets, {i} of {len(sets)}")
         score, peak = enrichment_scores(observed, members)
         found.append(score[0])
         peaks.append(peak[0])
-        null = by_size.get(len(members))
-        if permuted is not None:
-            null, _ = enrichment_scores(permuted, members)
-        nulls.append(null)
+        if permuted is None:
+            nulls.append(by_size[len(members)])
+        else:
+            nulls.append(enrichment_scores(permuted, members)[0])
     columns = ["collection", "set", "size", "es", "nes", "p", "q", "leading_edge"]
     if not found:
         return pd.DataFrame(columns=columns)
@@ -218,7 +218,7 @@ def _gene_null(
     nulls = {}
     for size in map(int, np.unique(sizes)):
         if steps is not None:
-            steps(0, "Random gene sets")
+            steps.begin("Random gene sets")
         places = np.argpartition(generator.random((draws, n_genes)), size, axis=1)[:, :size]
         places.sort(axis=1)
         nulls[size], _ = _largest_deviation(places, weight[places], n_genes)

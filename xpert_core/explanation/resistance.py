@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.cohorts.records import Profiles
+from xpert_core.errors import ExplanationError
+from xpert_core.explanation.attention import KINDS, base_layer_names
 from xpert_core.explanation.differential import (
     N_PERMUTATIONS,
     BalancedCount,
@@ -36,6 +38,7 @@ from xpert_core.explanation.networks import untrained
 from xpert_core.explanation.progress import Steps
 from xpert_core.explanation.statistics import (
     NOMINAL,
+    REFINED,
     Relabellings,
     alpha_of_q,
     detectable_effect,
@@ -62,6 +65,8 @@ class Options:
     collections : tuple of str
         Gene-set collections.
     permutations : int
+    refined : tuple of int
+        Relabellings of genes in the far tail, in steps; see `permutation_test`.
     seed : int
         Of permutations and draws.
     """
@@ -71,7 +76,28 @@ class Options:
     thresholds: Thresholds = field(default_factory=Thresholds)
     collections: tuple[str, ...] = tuple(COLLECTIONS)
     permutations: int = N_PERMUTATIONS
+    refined: tuple[int, ...] = REFINED
     seed: int = 0
+
+    def check(self, predictor: Predictor) -> None:
+        """Refuse a kind or layer the network does not have, before any work is done.
+
+        Raises
+        ------
+        ExplanationError
+        """
+        layers = base_layer_names(predictor.model)
+        if self.kind not in KINDS:
+            raise ExplanationError(
+                f"There is no attention of kind '{self.kind}'.",
+                fix=f"Use one of {', '.join(KINDS)}.",
+            )
+        if self.layer is not None and (self.kind == "rollout" or self.layer not in layers):
+            allowed = "none: a rollout is over all of them" if self.kind == "rollout" else ""
+            raise ExplanationError(
+                f"The {self.kind} attention of this model has no layer '{self.layer}'.",
+                fix=f"Layers: {allowed or ', '.join(layers)}.",
+            )
 
 
 @dataclass(frozen=True)
@@ -254,13 +280,13 @@ def explain_resistance(
         If `cancelled` said so.
     """
     options = options or Options()
-    stages = _Stages(5 + len(material.untrained), progress, cancelled)
+    steps = Steps(5 + len(material.untrained), progress, cancelled)
     in_b = groups.patient_in_b
     labels = relabellings(in_b, options.permutations, options.seed)
     genes = list(material.trained.genes.index)
 
-    def compare(values: np.ndarray, measure: str, test: Test, steps: Steps) -> Differential:
-        return compare_groups(
+    def compare(values: np.ndarray, measure: str, test: Test) -> Differential:
+        found = compare_groups(
             values,
             in_b,
             genes,
@@ -269,22 +295,22 @@ def explain_resistance(
             labels=labels,
             thresholds=options.thresholds,
             by_permutation=test is welch_test,
+            refined=options.refined,
             steps=steps,
         )
+        steps.end()
+        return found
 
     name = measure_name(options)
     values = {ATTENTION: log_attention(material.trained, material, groups, options)}
     values[EXPRESSION] = average_by_patient(material.expression, groups.patients)
-    attention = compare(values[ATTENTION], name, welch_test, stages.next())
-    expression = compare(
-        values[EXPRESSION], "expression before treatment", moderated_test, stages.next()
-    )
+    attention = compare(values[ATTENTION], name, welch_test)
+    expression = compare(values[EXPRESSION], "expression before treatment", moderated_test)
     others = tuple(
         compare(
             log_attention(other, material, groups, options),
             f"{name}, untrained network",
             welch_test,
-            stages.next(),
         )
         for other in material.untrained
     )
@@ -293,9 +319,8 @@ def explain_resistance(
         [g for g, m in zip(genes, material.measured, strict=True) if m], options.collections
     )
     listed = _over_represented(pair, sets, groups)
-    ranked = _ranked(pair, genes, sets, stages)
-    steps = stages.next()
-    steps(0, "Balanced groups")
+    ranked = _ranked(pair, genes, sets, steps)
+    steps.begin("Groups of equal size")
     tests = {ATTENTION: welch_test, EXPRESSION: moderated_test}
     return Resistance(
         groups,
@@ -391,7 +416,7 @@ def _over_represented(
 
 
 def _ranked(
-    pair: dict[str, Differential], genes: Sequence[str], sets: GeneSets, stages: _Stages
+    pair: dict[str, Differential], genes: Sequence[str], sets: GeneSets, steps: Steps
 ) -> pd.DataFrame:
     place = {gene: i for i, gene in enumerate(genes)}
     columns = [place[gene] for gene in sets.genes]
@@ -401,8 +426,9 @@ def _ranked(
             one.table["t"].reindex(list(sets.genes)).to_numpy(),
             sets,
             null_scores=one.null.t[:, columns],
-            steps=stages.next(),
+            steps=steps,
         )
+        steps.end()
         table.insert(0, "measure", key)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -428,22 +454,3 @@ def _provenance(
         "permutation_seed": options.seed,
         "gene_sets": list(options.collections),
     }
-
-
-class _Stages:
-    """Progress of a few stages, each with `Steps` of its own that notice a cancel."""
-
-    def __init__(self, total: int, progress: Progress | None, cancelled: Cancelled | None) -> None:
-        self.total, self.progress, self.cancelled = total, progress, cancelled
-        self.done = -1
-
-    def next(self) -> Steps:
-        """Steps of the next stage."""
-        self.done += 1
-        done = self.done
-
-        def report(_: int, total: int, text: str) -> None:
-            if self.progress is not None:
-                self.progress(done, total, text)
-
-        return Steps(self.total, report, self.cancelled)

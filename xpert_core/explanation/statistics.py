@@ -198,6 +198,8 @@ class PermutationTest:
         false gene in the whole table (Westfall and Young 1993, single step).
     maxima : ndarray of float64, shape (P,)
         Largest absolute t over the genes, by relabelling.
+    maximum : float
+        The same with the true labels.
     n : int
         Relabellings.
     exact : bool
@@ -207,6 +209,7 @@ class PermutationTest:
     p: np.ndarray
     p_max: np.ndarray
     maxima: np.ndarray
+    maximum: float
     n: int
     exact: bool
 
@@ -242,7 +245,7 @@ def permutation_test(
     maxima = np.zeros(len(labels))
     for rows in chunks(len(labels)):
         if steps is not None:
-            steps(0, "Permuted labels")
+            steps.begin("Permuted labels")
         t = np.abs(moments.welch(labels.in_b[rows]).t)
         above += (t >= observed).sum(axis=0)
         maxima[rows] = np.nanmax(t, axis=1, initial=0.0)
@@ -258,7 +261,8 @@ def permutation_test(
         above[tail] += _tail_count(part, in_b, observed[tail], total - done, steps)
         p[tail] = (1.0 + above[tail]) / (1.0 + total)
         done = total
-    return PermutationTest(p, p_max, maxima, len(labels), labels.complete)
+    maximum = float(np.nanmax(observed, initial=0.0))
+    return PermutationTest(p, p_max, maxima, maximum, len(labels), labels.complete)
 
 
 def _tail_count(
@@ -269,7 +273,7 @@ def _tail_count(
     above = np.zeros(len(observed))
     for rows in chunks(count, 5 * CHUNK):
         if steps is not None:
-            steps(0, "Permuted labels, genes in the tail")
+            steps.begin("Permuted labels, genes in the tail")
         fresh = _draws(in_b, rows.stop - rows.start, generator)
         above += (np.abs(moments.welch(fresh).t) >= observed).sum(axis=0)
     return above

@@ -1,0 +1,210 @@
+"""Resistance genes: what the network attends to differently in two groups of patients."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from app import keys, services
+from app.components.cohort_store import choose_cohort, open_cohort
+from app.components.errors import guarded, show_error
+from app.components.resistance_view import resistance_view
+from app.components.text import plain
+from app.pace import in_words
+from app.tasks import Task, launch, running, take, watch
+from xpert_core.cohorts.records import Profiles
+from xpert_core.errors import ExplanationError
+from xpert_core.explanation.attention import KINDS, base_layer_names
+from xpert_core.explanation.differential import Thresholds
+from xpert_core.explanation.genes import MEANING
+from xpert_core.explanation.genesets import COLLECTIONS
+from xpert_core.explanation.groups import (
+    Groups,
+    group_values,
+    groups_by_threshold,
+    groups_by_value,
+    is_numeric,
+)
+from xpert_core.explanation.resistance import (
+    Material,
+    Options,
+    Resistance,
+    collect,
+    explain_resistance,
+)
+from xpert_core.prediction.predictor import Cancelled, Progress
+
+#: Seconds a profile takes in both networks, and the tests after that, on two processor cores.
+PROFILE_S, TESTS_S = 0.4, 25.0
+#: Columns that cannot make two groups, whatever they hold.
+NOT_GROUPS = ("patient_id",)
+MEAN_OF_LAYERS = "mean of all layers"
+
+
+def usable_columns(samples: pd.DataFrame) -> list[str]:
+    """Columns with at least two values, response first."""
+    found = []
+    for column in map(str, samples.columns):
+        kinds = len(group_values(samples, column))
+        names = kinds == len(samples) and not is_numeric(samples, column)
+        if column not in NOT_GROUPS and kinds > 1 and not names:
+            found.append(column)
+    return sorted(found, key=lambda name: name != "response")
+
+
+def choose_groups(profiles: Profiles) -> Groups | None:
+    """Column and values of the two groups; None while a group is still to be chosen."""
+    columns = usable_columns(profiles.samples)
+    if not columns:
+        st.info(
+            "The sample table of this cohort has no column with two or more values, so there are "
+            "no groups to compare. Add a column such as response to the file and upload it again."
+        )
+        return None
+    if st.session_state.get(keys.RESISTANCE_COLUMN) not in columns:
+        st.session_state[keys.RESISTANCE_COLUMN] = columns[0]
+    column = st.selectbox("Column with the groups", columns, key=keys.RESISTANCE_COLUMN)
+    if is_numeric(profiles.samples, column):
+        middle = float(pd.to_numeric(profiles.samples[column], errors="coerce").median())
+        limit = st.number_input(
+            "Threshold", value=middle, key=f"{keys.RESISTANCE_SPLIT}-{column}",
+            help="A: up to it. B: above it. The median to begin with.",
+        )  # fmt: skip
+        return groups_by_threshold(profiles.samples, column, limit)
+    counts = group_values(profiles.samples, column)
+    values = [str(value) for value in counts.index]
+    left, right = st.columns(2)
+    show = partial(_with_count, counts)
+    a = left.multiselect(
+        "Group A, the reference (for instance responders)", values, format_func=show,
+        key=f"{keys.RESISTANCE_A}-{column}", placeholder="Choose values",
+    )  # fmt: skip
+    b = right.multiselect(
+        "Group B (for instance non-responders)", values, format_func=show,
+        key=f"{keys.RESISTANCE_B}-{column}", placeholder="Choose values",
+    )  # fmt: skip
+    if not a or not b:
+        st.info(f"Still to choose: values of group {' and '.join(_empty(a, b))}.")
+        return None
+    return groups_by_value(profiles.samples, column, a, b)
+
+
+def _with_count(counts: pd.Series, value: str) -> str:
+    return f"{value} ({counts[value]})"
+
+
+def _empty(a: list[str], b: list[str]) -> list[str]:
+    return [name for name, values in (("A", a), ("B", b)) if not values]
+
+
+def choose_options() -> Options:
+    """Kind of attention, layer and thresholds."""
+    layers = [MEAN_OF_LAYERS, *base_layer_names(services.predictor().model)]
+    columns = st.columns([2, 2, 1, 1])
+    kind = columns[0].selectbox(
+        "Attention", KINDS, key=keys.RESISTANCE_KIND, help="; ".join(
+            f"{name}: {meaning}" for name, meaning in MEANING.items()
+        ),
+    )  # fmt: skip
+    layer = columns[1].selectbox(
+        "Layer", layers, key=keys.RESISTANCE_LAYER, disabled=kind == "rollout",
+        help="A rollout is always over all layers.",
+    )  # fmt: skip
+    q = columns[2].number_input(
+        "Largest q", 0.001, 1.0, 0.05, step=0.01, format="%.3f", key=keys.RESISTANCE_Q,
+        help="Share of false genes among those that pass (Benjamini-Hochberg).",
+    )  # fmt: skip
+    ratio = columns[3].number_input(
+        "Smallest |log2 ratio|", 0.0, 10.0, 0.0, step=0.1, key=keys.RESISTANCE_RATIO
+    )
+    whole = layer == MEAN_OF_LAYERS or kind == "rollout"
+    return Options(kind, None if whole else layer, Thresholds(q, ratio), tuple(COLLECTIONS))
+
+
+def order(cohort_id: str, profiles: Profiles) -> None:
+    """Say what will be compared; start it at the click."""
+    groups = choose_groups(profiles)
+    options = choose_options()
+    if groups is not None:
+        kept = _kept(cohort_id, groups)
+        seconds = TESTS_S + (0 if kept else len(groups.rows) * PROFILE_S)
+        st.markdown(plain(groups.sentence))
+        st.caption(f"Expected time: {in_words(seconds)}.")
+    busy = running(keys.RESISTANCE_TASK)
+    if st.button("Compare", type="primary", disabled=busy or groups is None, key="compare"):
+        assert groups is not None
+        work = partial(_work, profiles, groups, options, _kept(cohort_id, groups))
+        st.session_state.pop(keys.RESISTANCE, None)
+        st.session_state[keys.RESISTANCE_ASKED] = (cohort_id, tuple(groups.rows))
+        launch(keys.RESISTANCE_TASK, Task(work, services.engine_lock()))
+
+
+def _kept(cohort_id: str, groups: Groups) -> Material | None:
+    """Attention at hand from the last comparison of the same samples."""
+    kept: tuple[str, tuple[int, ...], Material] | None
+    kept = st.session_state.get(keys.RESISTANCE_MATERIAL)
+    same = kept is not None and kept[:2] == (cohort_id, tuple(groups.rows))
+    return kept[2] if kept is not None and same else None
+
+
+def _work(
+    profiles: Profiles,
+    groups: Groups,
+    options: Options,
+    kept: Material | None,
+    progress: Progress,
+    cancelled: Cancelled,
+) -> tuple[Material, Resistance]:
+    material = kept or collect(
+        services.predictor(), profiles, groups, progress=progress, cancelled=cancelled
+    )
+    return material, explain_resistance(
+        material, groups, options, progress=progress, cancelled=cancelled
+    )
+
+
+def outcome(cohort_id: str) -> None:
+    """The state of the last task: running, failed, cancelled or done."""
+    if running(keys.RESISTANCE_TASK):
+        watch(keys.RESISTANCE_TASK)
+        return
+    task = take(keys.RESISTANCE_TASK)
+    asked: tuple[str, tuple[int, ...]] | None = st.session_state.get(keys.RESISTANCE_ASKED)
+    if task is not None and task.result is not None and asked is not None:
+        material, found = task.result
+        st.session_state[keys.RESISTANCE_MATERIAL] = (*asked, material)
+        st.session_state[keys.RESISTANCE] = found
+    elif task is not None and task.cancelled:
+        st.info("The comparison was cancelled. Nothing was stored.")
+    elif task is not None and task.error is not None:
+        show_error(task.error)
+    found = st.session_state.get(keys.RESISTANCE)
+    # A result of another cohort would look like an answer to the choices above.
+    if found is not None and asked is not None and asked[0] == cohort_id:
+        resistance_view(found)
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    st.markdown(
+        "Genes that the network attends to differently in two groups of patients before treatment, "
+        "beside genes whose expression differs, and beside what permuted labels and an untrained "
+        "network show."
+    )
+    cohort_id = choose_cohort()
+    if cohort_id is None:
+        return
+    profiles = open_cohort(cohort_id)
+    try:
+        order(cohort_id, profiles)
+    except ExplanationError as error:
+        show_error(error)
+    outcome(cohort_id)
+
+
+st.title("Resistance genes")
+with guarded():
+    services.predictor()
+    page()

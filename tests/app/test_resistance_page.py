@@ -1,0 +1,63 @@
+"""The Resistance page: groups, comparison, tabs, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pages import texts
+from resistance_data import write_responders
+
+from xpert_core.cohorts import read_cohort, to_profiles
+from xpert_core.genes import load_panel
+from xpert_core.store import Store
+
+
+def keep(folder: Path, n: int) -> None:
+    path = write_responders(folder / "melanoma.csv", n)
+    Store().save_cohort(to_profiles(read_cohort(path), load_panel()))
+
+
+def wait(page: Any) -> None:
+    """Let the task of the page finish."""
+    state = page.session_state
+    task = state["resistance_task"] if "resistance_task" in state else None  # noqa: SIM401
+    if task is not None:
+        assert task.wait(240)
+        page.run()
+
+
+def test_without_a_cohort_the_page_says_where_to_go(open_page) -> None:
+    page = open_page("resistance")
+    assert not page.exception
+    assert "No cohort is stored yet" in texts(page.info)
+
+
+def test_two_groups_are_compared(open_page, tmp_path: Path) -> None:
+    keep(tmp_path, 4)
+    page = open_page("resistance")
+    assert page.selectbox[1].value == "response"
+    assert page.button(key="compare").disabled
+    assert "Still to choose: values of group A and B" in texts(page.info)
+    page.multiselect[0].set_value(["PRCR"])
+    page.multiselect[1].set_value(["PD"]).run()
+    assert "4 patients in A (PRCR) and 4 in B (PD)" in texts(page.markdown)
+    page.button(key="compare").click().run()
+    wait(page)
+    assert not page.exception and not page.error
+    assert {m.label: m.value for m in page.metric}["Patients, A and B"] == "4 and 4"
+    assert "is found with 80 % chance only" in texts(page.info)
+    assert not page.warning  # 70 relabellings: p can be 0.014, under q 0.05
+    table = page.dataframe[0].value
+    assert len(table) == 978 and {"gene", "permutation_q", "hedges_g"} <= set(table.columns)
+    assert "not what causes resistance" in texts(page.caption)
+    assert page.session_state["resistance_material"][0] == page.session_state["cohort_id"]
+
+
+def test_groups_that_are_too_small_are_refused(open_page, tmp_path: Path) -> None:
+    keep(tmp_path, 2)
+    page = open_page("resistance")
+    page.multiselect[0].set_value(["PRCR"])
+    page.multiselect[1].set_value(["PD"]).run()
+    assert "Group A (PRCR) has 2 patients: too few for a test" in texts(page.error)
+    assert not page.exception
