@@ -76,12 +76,14 @@ def reversals(wells: dict[str, Wells], predictions: dict[str, Prediction]) -> pd
             continue
         found = sign_reversals(grid)
         found = found[found["along"] == "dose"]
-        dose, column = own.rows["dose_um"].to_numpy(), grid.columns
-        moved = [
-            own.x_deg[np.isclose(dose, row.highest_at), column([row.gene])[0]].mean()
-            - own.x_deg[np.isclose(dose, row.lowest_at), column([row.gene])[0]].mean()
-            for row in found.itertuples()
-        ]
+        dose = own.rows["dose_um"].to_numpy(dtype=float)
+        moved = []
+        for gene, high, low in zip(
+            found["gene"].astype(str), found["highest_at"], found["lowest_at"], strict=True
+        ):
+            values = own.x_deg[:, grid.columns([gene])[0]]
+            at = [values[np.isclose(dose, float(level))].mean() for level in (high, low)]
+            moved.append(float(at[0] - at[1]))
         tables.append(found.assign(drug=name, measured_difference=moved))
     return pd.concat(tables, ignore_index=True)
 

@@ -329,42 +329,25 @@ def response(
     Distribution of the changes, most changed genes, counts at equal group sizes, densities of
     chosen genes, and, beside measured changes, the error by size of the change.
     """
-    import pandas as pd
-
     from xpert_core.cohorts import read_cohort
-    from xpert_core.explanation.error_by_size import error_by_size
     from xpert_core.explanation.files import check_folder, read_gene_set, save_tables
-    from xpert_core.explanation.response import (
-        count_changed,
-        distribution,
-        most_changed,
-        on_common,
-        response_groups,
-        violins,
-    )
+    from xpert_core.explanation.response import on_common, response_groups
 
     check_folder(out, force=force)
     samples = read_cohort(cohort).samples
     known = samples["response"].fillna("").astype(str)
     patients = samples["patient_id"].fillna("").astype(str)
-    names = patients.where(patients != "", samples.index)
+    names = [own or str(sample) for own, sample in zip(patients, samples.index, strict=True)]
     groups = response_groups(dict(zip(names, known, strict=True)), responder, non_responder)
     sources = [_changes(path, drug, dose, time) for path in result]
     if measured is not None:
         sources = [_measured(measured), *sources]
     if len(sources) > 1:
         sources = on_common(sources)
-    ranked = {s.source: most_changed(s, groups) for s in sources}
-    followed = read_gene_set(genes) if genes else tuple(next(iter(ranked.values()))["gene"].head(6))
-    tables = {
-        "distribution": distribution(sources, groups),
-        "most_changed": pd.concat(t.assign(source=name) for name, t in ranked.items()),
-        "counts": pd.concat(
-            count_changed(s, groups).table.assign(source=s.source) for s in sources
-        ),
-        "violins": violins(sources, groups, followed),
-    }
+    tables = _response_tables(sources, groups, read_gene_set(genes) if genes else ())
     if measured is not None:
+        from xpert_core.explanation.error_by_size import error_by_size
+
         tables["error_by_size"] = error_by_size(sources[0], sources[1:])
     written = save_tables(out, tables)
     for row in tables["counts"].itertuples():
@@ -373,6 +356,30 @@ def response(
             f"{row.all}, at equal group size {row.equal:.1f} ({row.low:.0f} to {row.high:.0f})"
         )
     print(f"{len(written)} files written to {out}")
+
+
+def _response_tables(
+    sources: list[Changes], groups: dict[str, str], genes: tuple[str, ...]
+) -> dict[str, pd.DataFrame]:
+    """Tables by file name."""
+    import pandas as pd
+
+    from xpert_core.explanation.response import (
+        count_changed,
+        distribution,
+        most_changed,
+        violins,
+    )
+
+    ranked = {s.source: most_changed(s, groups) for s in sources}
+    followed = genes or tuple(ranked[sources[0].source]["gene"].head(6))
+    counts = [count_changed(s, groups).table.assign(source=s.source) for s in sources]
+    return {
+        "distribution": distribution(sources, groups),
+        "most_changed": pd.concat(table.assign(source=name) for name, table in ranked.items()),
+        "counts": pd.concat(counts),
+        "violins": violins(sources, groups, followed),
+    }
 
 
 def _changes(path: Path, drug: str | None, dose: str | None, time: str | None) -> Changes:
