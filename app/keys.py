@@ -67,6 +67,26 @@ PAIRED = "paired"
 PAIRED_SCALE = "paired_scale"
 PAIRED_TURN = "paired_turn"
 PAIRS_ID = "pairs_id"
+#: Choices of the Dose and time page.
+DOSE_SOURCE = "dose_source"
+DOSE_DRUG = "dose_drug"
+DOSE_EXAMPLE = "dose_example"
+DOSE_SERIES = "dose_series"
+DOSE_SAMPLES = "dose_samples"
+DOSE_DOSES = "dose_doses"
+DOSE_TIMES = "dose_times"
+DOSE_GENES = "dose_genes"
+DOSE_SET = "dose_set"
+DOSE_SECTION = "dose_section"
+
+#: Choices of the Maps page.
+MAP_SPACE = "map_space"
+MAP_CELL = "map_cell"
+MAP_RUN = "map_run"
+MAP_LABEL = "map_label"
+MAP_METHOD = "map_method"
+MAP_SEED = "map_seed"
+
 #: The Molecule page: drug, samples, dose, time, genes, and what is shown of the result.
 ATOM_DRUG = "atom_drug"
 ATOM_SAMPLES = "atom_samples"

@@ -12,6 +12,7 @@ from app.components import charts
 from app.components.errors import guarded
 from app.components.exports import changes_table, export_bar, figure_bar, file_stem
 from app.components.provenance import method_sentence, provenance_panel
+from app.components.response_view import response_view
 from app.components.text import count, plain, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.prediction import Prediction
@@ -28,6 +29,7 @@ def result_view(prediction: Prediction, run_id: str) -> None:
     parts = {
         "Most changed genes": partial(_most_changed, prediction, run_id),
         "All samples": partial(_all_samples, prediction, run_id),
+        "Responders": partial(response_view, prediction, run_id),
         "Where it comes from": partial(_source, prediction),
     }
     # Only the open tab is computed: the map of a large cohort takes time.

@@ -16,6 +16,7 @@ from xpert_core.cli import (
     doctor,
     drugs,
     explain,
+    explain_maps,
     explain_resistance,
     finetune,
     graph,
@@ -87,6 +88,8 @@ application.add_typer(drugs.commands, name="drugs")
 application.add_typer(cohort.commands, name="cohort")
 application.add_typer(graph.commands, name="graph")
 application.add_typer(model.commands, name="model")
+for command in (explain_maps.dose, explain_maps.maps, explain_maps.response):
+    explain.commands.command(command.__name__)(command)
 explain.commands.command("resistance")(explain_resistance.resistance)
 application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)

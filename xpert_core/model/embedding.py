@@ -50,9 +50,7 @@ class CellEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor, genes: Tensor | None = None) -> Tensor:
         """Value tokens (P, G) to embeddings (P, G + 1, d); with `genes`, of these genes alone."""
-        gene: Tensor = self.gene
-        if self.ppi_projection is not None:
-            gene = gene + self.ppi_projection(self.get_buffer("ppi"))
+        gene = self.gene_vectors()
         value = self.value(tokens)
         if self.raw is not None:
             value = value + self.raw(self._centred(tokens)[..., None])
@@ -60,6 +58,13 @@ class CellEmbedding(nn.Module):
             value, gene = value[:, genes], gene[genes]
         embedded = self.dropout(self.norm(value + gene))
         return torch.cat([self.cls.expand(len(tokens), -1, -1), embedded], dim=1)
+
+    def gene_vectors(self) -> Tensor:
+        """Token of each gene before its value is added, shape (G, d)."""
+        if self.ppi_projection is None:
+            return self.gene
+        found: Tensor = self.gene + self.ppi_projection(self.get_buffer("ppi"))
+        return found
 
     def _centred(self, tokens: Tensor) -> Tensor:
         """Distance of each token from the gene's mean token, in tenths of all bins."""
