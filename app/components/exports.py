@@ -26,6 +26,7 @@ MIME = {
     "json": "application/json",
     "svg": "image/svg+xml",
     "png": "image/png",
+    "zip": "application/zip",
     "xpert": "application/zip",
 }
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from functools import partial
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from app import keys, services
 from app.components.deletion import confirm_in_dialog
 from app.components.errors import guarded, guarded_callback, show_notice
+from app.components.exports import download
 from app.components.job_view import EVERY_S, cancel, job_view
 from app.components.sharing import sharing
 from app.components.text import local_time, plain, without_formulas
 from xpert_core.jobs import Job
+from xpert_core.jobs.explaining import RESULT
 from xpert_core.store.job_records import CANCELLED, DONE, FAILED
 
 #: Seconds between looks at a list in which nothing runs.
@@ -143,6 +150,15 @@ def job_page(job_id: str, owner: str) -> None:
         actions(job, owner, st.columns([1, 1, 1, 2])[:3])
 
 
+def zipped(folder: Path) -> bytes:
+    """All files of a folder as one ZIP archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    return buffer.getvalue()
+
+
 def result_of(job: Job) -> None:
     """Where the result of a finished job is."""
     run_id = (job.result or {}).get("run_id")
@@ -153,6 +169,12 @@ def result_of(job: Job) -> None:
             icon=":material/link:",
             query_params={keys.JOB: job.id},
         )
+    elif job.kind == "explain":
+        folder = services.store().jobs.folder(job.id) / RESULT
+        download(
+            "Download the files (ZIP)", partial(zipped, folder), "explanation.zip", "job-files"
+        )
+        st.markdown("\n".join(f"- {plain(name)}" for name in (job.result or {})["files"]))
     elif run_id:
         st.page_link(
             "views/results.py",

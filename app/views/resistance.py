@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pandas as pd
 import streamlit as st
 
 from app import keys, services
+from app.components.background_run import queue
 from app.components.cohort_store import choose_cohort, open_cohort
 from app.components.errors import guarded, show_error
 from app.components.resistance_view import resistance_view
@@ -145,6 +146,27 @@ def order(cohort_id: str, profiles: Profiles) -> None:
         st.session_state.pop(keys.RESISTANCE, None)
         st.session_state[keys.RESISTANCE_ASKED] = _asked(cohort_id, groups)
         launch(keys.RESISTANCE_TASK, Task(work, services.engine_lock()))
+    if groups is not None and st.button(
+        "Compare in the background",
+        key="compare-later",
+        help="You may close the page; tables, figures and words are kept with the job.",
+    ):
+        params = {
+            "what": "resistance", "cohort_id": cohort_id, "column": groups.column,
+            **_choice(groups.column), "kind": options.kind, "layer": options.layer,
+            "q": options.thresholds.q, "lfc": options.thresholds.log2_ratio,
+        }  # fmt: skip
+        queue("explain", params, f"Resistance genes: {profiles.name}, {groups.column}")
+
+
+def _choice(column: str) -> dict[str, Any]:
+    """The groups as the widgets have them: two lists of values, or a threshold."""
+    values = [
+        st.session_state.get(f"{key}-{column}") for key in (keys.RESISTANCE_A, keys.RESISTANCE_B)
+    ]
+    if all(values):
+        return dict(zip(("a", "b"), values, strict=True))
+    return {"threshold": st.session_state[f"{keys.RESISTANCE_SPLIT}-{column}"]}
 
 
 def _asked(cohort_id: str, groups: Groups) -> Asked:

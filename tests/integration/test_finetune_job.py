@@ -74,4 +74,4 @@ def test_pairs_of_another_user_are_not_there(store: Store, pairs: PairedProfiles
     submit(store.for_owner("ben"), "finetune", {"pairs_id": pairs_id})
     failed = attempt(store)
     assert failed.status == "failed"
-    assert failed.failure is not None and "no stored paired cohort" in failed.failure.what
+    assert failed.failure is not None and "no paired cohort" in failed.failure.what

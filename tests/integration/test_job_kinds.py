@@ -104,3 +104,25 @@ def test_a_missing_configuration_is_named(store: Store, kind: str) -> None:
     submit(store, kind, {"config": "nowhere.yaml"})
     job = attempt(store)
     assert job.failure is not None and "nowhere.yaml" in job.failure.where
+
+
+def test_explanations_are_kept_with_the_job(store: Store) -> None:
+    with example_path().open("rb") as stream:
+        cohort = read_cohort(b"".join(islice(stream, 4)), filename="three.csv")
+    cohort_id = store.save_cohort(to_profiles(cohort, load_panel()))
+    samples = list(cohort.samples.index[:1])
+    submit(store, "explain", {"what": "genes", "cohort_id": cohort_id, "samples": samples})
+    done = attempt(store)
+    assert done.status == "done", done.failure
+    assert done.result is not None and "genes.csv" in done.result["files"]
+    folder = store.jobs.folder(done.id) / "result"
+    assert sorted(path.name for path in folder.iterdir()) == done.result["files"]
+    groups = {"what": "resistance", "cohort_id": cohort_id, "column": "response", "a": ["PD"],
+              "b": ["SD"]}  # fmt: skip
+    submit(store, "explain", groups)
+    refused = attempt(store)
+    assert refused.status == "failed" and refused.failure is not None
+    assert "3" in str(refused.failure)  # the fewest patients of a group
+    submit(store, "explain", {"what": "dreams", "cohort_id": cohort_id})
+    unknown = attempt(store)
+    assert unknown.failure is not None and "dreams" in unknown.failure.what

@@ -172,10 +172,11 @@ def _load(
     cohort: Path, scale: str | None, models: Sequence[str] | None
 ) -> tuple[list[Predictor], Profiles]:
     """The models asked for, and the profiles of the cohort."""
+    from xpert_core.cli.model import chosen_folder
     from xpert_core.cohorts import read_cohort, to_profiles
     from xpert_core.prediction import Predictor
 
-    predictors = [Predictor.load(name) for name in models] if models else [Predictor.load()]
+    predictors = [Predictor.load(chosen_folder(name)) for name in models or (None,)]
     return predictors, to_profiles(read_cohort(cohort, scale=scale), predictors[0].panel)
 
 

@@ -74,9 +74,10 @@ def dose(
 
 
 def _predictor(model: str | None) -> Predictor:
+    from xpert_core.cli.model import chosen_folder
     from xpert_core.prediction import Predictor
 
-    return Predictor.load(model)
+    return Predictor.load(chosen_folder(model))
 
 
 def _predict(

@@ -54,6 +54,7 @@ def resistance(
     Beside expression before treatment, permuted labels and untrained networks. log2 ratios are B
     over A. Attention is not mechanism.
     """
+    from xpert_core.cli.model import chosen_folder
     from xpert_core.cohorts import read_cohort, to_profiles
     from xpert_core.explanation.differential import Thresholds
     from xpert_core.explanation.files import check_folder
@@ -63,7 +64,7 @@ def resistance(
 
     check_folder(out, force=force)
     options = Options(kind, layer, Thresholds(q, lfc), permutations=permutations, seed=seed)
-    predictor = Predictor.load(model)
+    predictor = Predictor.load(chosen_folder(model))
     options.check(predictor)
     profiles = to_profiles(read_cohort(cohort, scale=scale), predictor.panel)
     groups = choose_groups(profiles.samples, column, a, b, threshold)

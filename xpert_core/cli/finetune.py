@@ -73,6 +73,7 @@ def finetune(
     patients held out. It can be stopped at any time: what is done stays done when the command is
     repeated.
     """
+    from xpert_core.cli.model import chosen_folder
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.cohorts import check_pairs, read_cohort, read_paired_files, to_pairs
     from xpert_core.finetuning.config import FinetuneConfig
@@ -85,7 +86,7 @@ def finetune(
     folder = out or Path("runs") / "finetune" / cohort.stem
     if not check:
         refuse_overwrite(folder / "model" / "config.json", force=force)
-    checkpoint = load_checkpoint(model_folder(base))
+    checkpoint = load_checkpoint(chosen_folder(base) or model_folder())
     panel = load_panel(checkpoint.meta.panel["name"])
     if after is None:
         read = read_cohort(cohort, scale=scale)

@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "train": "xpert_core.jobs.work:train",
     "benchmark": "xpert_core.jobs.work:benchmark",
     "finetune": "xpert_core.jobs.finetuning:finetune",
+    "explain": "xpert_core.jobs.explaining:explain",
 }
 
 
