@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("XPERT_DATABASE_URL", raising=False)
     monkeypatch.setenv("XPERT_DATA_DIR", str(tmp_path / "data"))
     return tmp_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warmed_up() -> Iterator[None]:
+    """An interpreter that ends while a thread is inside a compiled library is aborted."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "xpert-warm-up":
+            thread.join(120)
 
 
 @pytest.fixture

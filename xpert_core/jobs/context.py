@@ -79,6 +79,11 @@ class JobContext:
             self._progress = (int(done), int(total), text or self._progress[2])
         self._news.set()
 
+    def stage(self, text: str) -> None:
+        """Say what is being done; the steps stay as they are, as after a restart."""
+        done, total, _ = self._progress
+        self.progress(done, total, text)
+
     def log(self, text: str) -> None:
         """Add a line to the job's log."""
         with self._lock:

@@ -29,7 +29,7 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     from xpert_core.prediction import Predictor
 
     store = context.store
-    context.progress(0, 0, "Loading the model")
+    context.stage("Loading the model")
     profiles = store.load_cohort(params["cohort_id"])
     predictor = Predictor.load(store.registry.folder_of(params.get("model")))
     context.check()
@@ -43,7 +43,7 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
         cancelled=context.cancelled,
     )
     context.check()
-    context.progress(len(prediction), len(prediction), "Storing the result")
+    context.stage("Storing the result")
     store.register_model(predictor.name, predictor.digest, predictor.card)
     run_id = store.save_prediction(
         prediction,
@@ -78,7 +78,7 @@ def train(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     # Lightning's advice on its other products is not for the log of a worker.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     config, out = _input_file(params["config"]), _output(context, params)
-    context.progress(0, 0, "Preparing the data")
+    context.stage("Preparing the data")
 
     def report(done: int, total: int, scores: dict[str, float]) -> None:
         context.progress(done, total, f"Epoch {done} of at most {total}")
@@ -124,7 +124,7 @@ def benchmark(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     if params.get("workers"):
         chosen = replace(chosen, workers=int(params["workers"]))
     out = _output(context, params)
-    context.progress(0, 0, "Reading data and splits")
+    context.stage("Reading data and splits")
 
     def report(done: int, total: int, label: str) -> None:
         context.check()
@@ -133,7 +133,7 @@ def benchmark(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
             context.log(f"{done} of {total}: {label}")
 
     results = Results.collect(chosen, run(chosen, out, report), out)
-    context.progress(1, 1, "Writing the report")
+    context.stage("Writing the report")
     path = report_of(results)
     record = record_of(results)
     saved = context.store.save_benchmark(record, context.owner)

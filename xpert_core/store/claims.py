@@ -35,7 +35,7 @@ from xpert_core.store.presence import is_dead, lock_file
 #: die again.
 MAX_CRASHES = 3
 #: The same where the worker died too, which is hardly ever the job's fault.
-MAX_LOST = 10
+MAX_LOST = 20
 #: Candidates looked at in one try: other workers may take the first ones meanwhile.
 _CANDIDATES = 20
 
@@ -175,7 +175,7 @@ class Claims:
             if row.cancel_requested:
                 return _end(session, claim, CANCELLED)
             crashes = 1 if row.done > row.crash_done else row.crashes + 1
-            counts = {"crashes": crashes, "crash_done": row.done}
+            counts = {"crashes": crashes, "crash_done": max(row.done, row.crash_done)}
             if crashes < limit:
                 return _put_back(session, claim, f"Put back: {reason}", **counts)
             error = JobError(

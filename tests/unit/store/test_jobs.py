@@ -161,16 +161,16 @@ def test_nothing_of_a_former_attempt_reaches_a_later_one(store: Store) -> None:
 
 def test_a_job_whose_process_keeps_dying_fails_with_the_reason(store: Store) -> None:
     job_id = store.jobs.submit("train", {})
-    for attempt in range(1, 6):  # it gets further until epoch 3
+    for attempt, epoch in enumerate((1, 2, 3, 0, 3), start=1):  # it gets further three times
         assert store.jobs.get(job_id).status == "submitted"
         claim = taken(store)
-        store.claims.report(claim, min(attempt, 3), 9, f"Epoch {attempt}")
+        store.claims.report(claim, epoch, 9, f"Epoch {epoch}, attempt {attempt}")
         store.claims.crashed(claim, "its process was killed.")
     job = store.jobs.get(job_id)
     assert (job.status, job.attempts, job.crashes) == ("failed", 5, 3)
     assert isinstance(job.failure, JobError)
     assert "3 attempts" in job.failure.what and "its process was killed" in job.failure.what
-    assert "Epoch 5" in job.failure.where and job.failure.fix
+    assert "Epoch 3, attempt 5" in job.failure.where and job.failure.fix
     store.jobs.retry(job_id)
     again = taken(store).job
     assert (again.attempts, again.crashes, again.failure) == (6, 0, None)
