@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from job_attempts import attempt, stop_at
+from model_data import tiny_checkpoint
 
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.genes import load_panel
@@ -51,6 +52,28 @@ def test_predict_stores_what_the_predictor_says_once(store: Store) -> None:
     submit(store, "predict", {**params, "drugs": ["no such drug at all"]}, owner="ana")
     failed = attempt(store)
     assert failed.status == "failed" and failed.failure is not None and failed.failure.fix
+
+
+def test_predict_takes_the_owners_models_and_cohorts_and_no_others(
+    store: Store, tmp_path: Path
+) -> None:
+    with example_path().open("rb") as stream:
+        cohort = read_cohort(b"".join(islice(stream, 2)), filename="one.csv")
+    cohort_id = store.save_cohort(to_profiles(cohort, load_panel()), owner="ana")
+    tiny_checkpoint(tmp_path / "tiny")
+    model = store.registry.register(tmp_path / "tiny", owner="ana")
+    params = {"cohort_id": cohort_id, "drugs": ["trametinib"], "doses": ["1 uM"], "times": [24]}
+    job_id = submit(store, "predict", {**params, "model": model}, owner="ana")
+    assert attempt(store).status == "done"
+    assert store.load_prediction(job_id).provenance["model_name"] == "tiny"
+    submit(store, "predict", {**params, "model": model}, owner="ben")
+    failed = attempt(store)
+    assert failed.failure is not None and "no stored cohort" in failed.failure.what
+    store.share_cohort(cohort_id, True)
+    submit(store, "predict", {**params, "model": model}, owner="ben")
+    failed = attempt(store)
+    assert failed.failure is not None and "no such model" in failed.failure.what
+    assert store.runs("ben")["owner"].tolist() == []
 
 
 def test_train_goes_on_from_the_last_epoch_to_the_same_model(store: Store, tmp_path: Path) -> None:

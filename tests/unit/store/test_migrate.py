@@ -171,3 +171,18 @@ def test_the_next_version_can_add_to_the_schema_and_keeps_what_is_stored(
     assert "remark" in columns
     with pytest.raises(StoreError, match="newer version"):
         Store(url)
+
+
+def test_what_was_stored_before_sharing_is_private(engine: Engine) -> None:
+    row = {
+        "id": "0123456789abcdef", "name": "a", "created_at": "2026-11-01", "input_sha256": "i",
+        "content_sha256": "c", "scale_detected": "log2", "scale_used": "log2", "scale_evidence": "",
+        "scale_transform": "none", "notes": "[]", "sample_format": "{}",
+    }  # fmt: skip
+    columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+    with engine.begin() as connection:
+        migrate.upgrade(connection, "0003")
+        connection.execute(text(f"INSERT INTO cohorts ({columns}) VALUES ({values})"), row)
+        migrate.upgrade(connection)
+        found = connection.execute(text("SELECT id, owner, shared FROM cohorts")).all()
+    assert [tuple(line) for line in found] == [("0123456789abcdef", "local", 0)]
