@@ -189,9 +189,15 @@ def _work(
     progress: Progress,
     cancelled: Cancelled,
 ) -> tuple[Material, Resistance]:
-    material = kept or collect(predictor, profiles, groups, progress=progress, cancelled=cancelled)
+    def first(done: int, total: int, text: str) -> None:
+        progress(done, 2 * total, text)
+
+    def second(done: int, total: int, text: str) -> None:
+        progress(done if kept else total + done, total if kept else 2 * total, text)
+
+    material = kept or collect(predictor, profiles, groups, progress=first, cancelled=cancelled)
     return material, explain_resistance(
-        material, groups, options, progress=progress, cancelled=cancelled
+        material, groups, options, progress=second, cancelled=cancelled
     )
 
 
