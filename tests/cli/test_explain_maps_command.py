@@ -63,7 +63,7 @@ def test_dose_refuses_what_it_cannot_follow(tmp_path: Path) -> None:
         explain("dose", "--drug", "trametinib", "--sample", "a", "--out", out), "--cohort"
     )
     wrong = explain("dose", "--drug", "trametinib", "--gene-set", "nothing", "--out", out)
-    assert_refused(wrong, "no Hallmark set 'nothing'", "apoptosis")
+    assert_refused(wrong, "no Hallmark set 'nothing'", "adipogenesis")
     assert not (tmp_path / "x").exists()
 
 
