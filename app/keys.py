@@ -76,6 +76,7 @@ DOSE_SAMPLES = "dose_samples"
 DOSE_DOSES = "dose_doses"
 DOSE_TIMES = "dose_times"
 DOSE_GENES = "dose_genes"
+DOSE_SETS = "dose_sets"
 DOSE_SET = "dose_set"
 DOSE_SECTION = "dose_section"
 

@@ -127,8 +127,8 @@ def verdict(table: pd.DataFrame) -> str:
         return "On held-out drugs the prediction is above the mean of the cell line."
     return (
         "**On held-out drugs the prediction is not measurably better than the mean of the cell "
-        "line**, which knows no drug. What the first two lines gain was learned from these drugs' "
-        "own wells, or chosen on them."
+        "line**, which knows no drug. The drugs that stopped training were not trained on either; "
+        "their gain is inflated by that choice, by how much is not known."
     )
 
 
@@ -238,8 +238,8 @@ TEXT = """# Dose and time: predicted and measured
 
 Written by `python -m training.explain_dose` with {model} ({digest}). {series} drugs have a dose
 series in the shipped L1000 level-3 wells (A375, 24 h, 4 to 6 doses, one well a dose as a rule).
-Each was predicted from the vehicle profile of its plate. `dose-time.csv` holds every drug and
-dose.
+Each was predicted from the vehicle profile of its plate, as users get it: told the drug's known
+targets. `dose-time.csv` holds every drug and dose.
 
 ## What the model could learn
 

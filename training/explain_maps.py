@@ -17,7 +17,7 @@ import numpy as np
 
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.explanation import spaces
-from xpert_core.explanation.genesets import load_sets
+from xpert_core.explanation.dose_time import pathways
 from xpert_core.explanation.maps import CONSERVATION, MIXING, MapScores, Space, score
 from xpert_core.explanation.measured import level3_wells
 from xpert_core.explanation.networks import untrained
@@ -85,11 +85,7 @@ def replicates() -> str:
 
 def genes(predictor: Predictor) -> str:
     """Gene tokens by Hallmark pathway, beside what was given and what is untrained."""
-    sets = load_sets(predictor.panel.symbols, ("hallmark",))
-    named = {
-        name: [sets.genes[i] for i in members]
-        for name, members in zip(sets.names, sets.members, strict=True)
-    }
+    named = pathways(predictor.panel.symbols)
     trained = spaces.gene_tokens(predictor, named)
     given = predictor.model.cell_embedding.get_buffer("ppi").numpy()
     network = Space("network vectors given", given.astype(np.float64), trained.labels)

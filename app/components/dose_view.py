@@ -26,6 +26,7 @@ from xpert_core.explanation.dose_time import (
     dose_heat,
     dose_pca,
     grid_of,
+    pathways,
     sign_reversals,
 )
 from xpert_core.explanation.measured import Wells, compare, measured_curves, measured_heat
@@ -101,19 +102,25 @@ class Shown:
 
 
 def chosen_series(grid: DoseTimeGrid) -> dict[str, list[str]]:
-    """Curves to draw: single genes, and one set the user types."""
+    """Curves to draw: single genes, Hallmark sets, and one set the user types."""
     st.session_state.setdefault(keys.DOSE_GENES, list(GENES))
-    left, right = st.columns(2)
+    sets = pathways(grid.genes)
+    left, middle, right = st.columns(3)
     genes = left.multiselect(
         "Genes", list(grid.genes), key=keys.DOSE_GENES, persist_state="session", max_selections=8,
     )  # fmt: skip
+    named = middle.multiselect(
+        "Gene sets (Hallmark)", list(sets), key=keys.DOSE_SETS, persist_state="session",
+        max_selections=4, help="The mean over the landmark genes of the set is one curve.",
+    )  # fmt: skip
     text = right.text_input(
-        "A gene set to average", key=keys.DOSE_SET, persist_state="session",
+        "A gene set of your own", key=keys.DOSE_SET, persist_state="session",
         placeholder="CDK1, CCNB2, TOP2A, AURKA",
         help="Symbols of landmark genes with commas; their mean is one more curve.",
     )  # fmt: skip
     members = [word for word in text.replace(";", ",").replace(",", " ").upper().split() if word]
     found = {gene: [gene] for gene in genes}
+    found |= {f"{name} ({len(sets[name])} genes)": sets[name] for name in named}
     if members:
         grid.columns(members)  # says which symbol is not a landmark gene
         found[f"set of {len(members)} genes"] = members

@@ -19,7 +19,7 @@ from app.components.text import count, plain
 from app.components.working import finished, start_button
 from xpert_core.errors import DataError
 from xpert_core.explanation import spaces
-from xpert_core.explanation.genesets import load_sets
+from xpert_core.explanation.dose_time import pathways
 from xpert_core.explanation.maps import (
     CONSERVATION,
     MIXING,
@@ -173,14 +173,7 @@ def genes() -> Choice:
     predictor = services.predictor()
 
     def build(progress: Any, cancelled: Any) -> Space:
-        found = load_sets(predictor.panel.symbols, ("hallmark",))
-        sets = {
-            name.removeprefix("HALLMARK_").replace("_", " ").lower(): [
-                found.genes[i] for i in members
-            ]
-            for name, members in zip(found.names, found.members, strict=True)
-        }
-        return spaces.gene_tokens(predictor, sets)
+        return spaces.gene_tokens(predictor, pathways(predictor.panel.symbols))
 
     return Choice(
         ("genes", predictor.digest), build, ["pathway"],

@@ -34,7 +34,7 @@ def test_dose_compares_with_the_measured_series(tmp_path: Path) -> None:
     out = tmp_path / "dose"
     result = explain(
         "dose", "--drug", "trametinib", "--out", str(out), "--genes", "DUSP6",
-        "--dose", "10 uM", "--time", "6 h",
+        "--dose", "10 uM", "--time", "6 h", "--gene-set", "HALLMARK_E2F_TARGETS",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     names = {path.name for path in out.iterdir()}
@@ -45,6 +45,9 @@ def test_dose_compares_with_the_measured_series(tmp_path: Path) -> None:
         wells.controls, [drug_of(wells)], sorted(wells.rows["dose_um"].unique()), [24.0],
         samples=sorted(wells.rows["control"].unique()),
     )  # fmt: skip
+    curves = pd.read_csv(out / "curves.csv").set_index(["series", "dose_um"])
+    assert curves.loc[("e2f targets", 10.0), "mean"] < -0.5  # a MEK inhibitor stops the cycle
+    assert curves.loc[("e2f targets", 10.0), "genes"] > 20
     found = pd.read_csv(out / "measured.csv")
     expected = compare(prediction, wells)
     np.testing.assert_allclose(found["pearson"], expected["pearson"], atol=1e-4)
@@ -59,6 +62,8 @@ def test_dose_refuses_what_it_cannot_follow(tmp_path: Path) -> None:
     assert_refused(
         explain("dose", "--drug", "trametinib", "--sample", "a", "--out", out), "--cohort"
     )
+    wrong = explain("dose", "--drug", "trametinib", "--gene-set", "nothing", "--out", out)
+    assert_refused(wrong, "no Hallmark set 'nothing'", "adipogenesis")
     assert not (tmp_path / "x").exists()
 
 

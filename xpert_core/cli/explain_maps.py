@@ -43,6 +43,10 @@ def dose(
         str | None,
         typer.Option(help="Genes to follow: symbols with commas, or a file with one a line."),
     ] = None,
+    gene_set: Annotated[
+        list[str] | None,
+        typer.Option(help="Hallmark set to average, such as 'e2f targets'; may be repeated."),
+    ] = None,
     sample: Samples = None,
     model: Model = None,
     scale: Scale = None,
@@ -67,10 +71,29 @@ def dose(
     prediction, wells = _predict(predictor, cohort, scale, drug, list(dose), list(time), sample)
     conditions = conditions_of(predictor.digest)
     grid = grid_of(prediction)
-    tables = _dose_tables(prediction, chosen, threshold, conditions, wells)
+    followed = {gene: [gene] for gene in chosen} | _named_sets(grid.genes, gene_set or [])
+    tables = _dose_tables(prediction, followed, threshold, conditions, wells)
     written = save_tables(out, tables, prediction.provenance)
     _print_dose(grid.drug, tables, conditions)
     print(f"{len(written)} files written to {out}")
+
+
+def _named_sets(genes: tuple[str, ...], names: list[str]) -> dict[str, list[str]]:
+    """Hallmark sets by name; capitals and underscores do not matter."""
+    if not names:
+        return {}
+    from xpert_core.explanation.dose_time import pathways
+
+    known = pathways(genes)
+    wanted = [name.lower().removeprefix("hallmark_").replace("_", " ") for name in names]
+    for name in wanted:
+        if name not in known:
+            raise XPertError(
+                f"There is no Hallmark set '{name}'.",
+                where=f"for example {', '.join(list(known)[:6])}",
+                fix="Name one of the sets that hold enough landmark genes.",
+            )
+    return {name: known[name] for name in wanted}
 
 
 def _predictor(model: str | None) -> Predictor:
@@ -125,7 +148,7 @@ def _profiles(predictor: Predictor, cohort: Path, scale: str | None) -> Profiles
 
 def _dose_tables(
     prediction: Prediction,
-    chosen: tuple[str, ...],
+    followed: dict[str, list[str]],
     threshold: float,
     conditions: TrainingConditions | None,
     wells: Wells | None,
@@ -146,9 +169,9 @@ def _dose_tables(
 
     grid = grid_of(prediction)
     last = float(grid.times[-1])
-    followed = list(chosen) or list(dose_heat(grid, last, 6).columns)
+    followed = followed or {gene: [gene] for gene in dose_heat(grid, last, 6).columns}
     found = {
-        "curves": dose_curves(grid, {gene: [gene] for gene in followed}, last),
+        "curves": dose_curves(grid, followed, last),
         "heat": dose_heat(grid, last).reset_index(),
         "reversals": sign_reversals(grid, threshold),
     }
@@ -161,8 +184,8 @@ def _dose_tables(
         first = prediction.rows.iloc[0]
         key = drug_key(str(first["inchikey"]).split("-")[0], str(first["drug"]))
         found["surface"] = pd.concat(
-            surface(grid, gene, [gene], conditions, key).table().assign(gene=gene)
-            for gene in followed
+            surface(grid, name, genes, conditions, key).table().assign(series=name)
+            for name, genes in followed.items()
         )
     if wells is not None:
         found["measured"] = compare(prediction, wells, conditions)
@@ -274,7 +297,7 @@ def _space(
     space: str, cohort: Path | None, scale: str | None, cell: str, model: str | None
 ) -> Space:
     from xpert_core.explanation import spaces
-    from xpert_core.explanation.genesets import load_sets
+    from xpert_core.explanation.dose_time import pathways
     from xpert_core.explanation.measured import level3_wells
 
     if space == "wells":
@@ -283,12 +306,7 @@ def _space(
         return spaces.treated_wells(wells if cell == "all" else wells.take(keep))
     predictor = _predictor(model)
     if space == "genes":
-        sets = load_sets(predictor.panel.symbols, ("hallmark",))
-        named = {
-            name: [sets.genes[i] for i in members]
-            for name, members in zip(sets.names, sets.members, strict=True)
-        }
-        return spaces.gene_tokens(predictor, named)
+        return spaces.gene_tokens(predictor, pathways(predictor.panel.symbols))
     if cohort is None:
         raise CohortError(
             "This map needs a cohort.", where=f"--space {space}", fix="Give --cohort FILE."

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, rankdata
 
 from xpert_core.errors import ConditionError, DataError, DrugError, GeneError
+from xpert_core.explanation.genesets import load_sets
 from xpert_core.prediction.records import Prediction
 
 #: A smaller change is called neither up nor down, log2.
@@ -126,6 +127,24 @@ def grid_of(prediction: Prediction, drug: str | None = None) -> DoseTimeGrid:
     values[cell] = prediction.x_deg[own.index]
     genes = tuple(str(gene) for gene in prediction.genes.index)
     return DoseTimeGrid(drug, samples, times, doses, genes, values.reshape(*shape, len(genes)))
+
+
+def pathways(
+    genes: Sequence[str], collections: Sequence[str] = ("hallmark",)
+) -> dict[str, list[str]]:
+    """Shipped gene sets by a readable name, cut to `genes`.
+
+    Raises
+    ------
+    ExplanationError
+        If a collection is not installed.
+    """
+    found = load_sets(genes, collections)
+    names = [name.removeprefix("HALLMARK_").replace("_", " ").lower() for name in found.names]
+    return {
+        name: [found.genes[i] for i in members]
+        for name, members in zip(names, found.members, strict=True)
+    }
 
 
 def dose_curves(
