@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch_geometric.data import HeteroData
 
 from training.pretrain_graph import embed_all
 from xpert_core.drugs import Drug
@@ -31,7 +32,7 @@ from xpert_core.graph.split import pairs_of, rows_of, without_targets
 from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.splits import held_out_keys, split_by_drug
 from xpert_core.paths import assets_dir
-from xpert_core.tokens.biology import Biology
+from xpert_core.tokens.biology import MODES, Biology
 from xpert_core.tokens.dataset import TrainingData
 
 
@@ -43,13 +44,14 @@ def load(config_path: Path) -> tuple[TrainingData, tuple[str, ...]]:
     return data, held_out_keys(data, split)
 
 
-def write_embeddings(source: Path, target: Path, masked: tuple[str, ...]) -> None:
+def write_embeddings(
+    graph: HeteroData, source: Path, target: Path, masked: tuple[str, ...]
+) -> None:
     """Encoder and embeddings of the whole graph, with the targets of `masked` withheld."""
     target.mkdir(parents=True, exist_ok=True)
     with atomic_path(target / ENCODER) as temporary:
         shutil.copyfile(source / ENCODER, temporary)
     encoder, meta = load_encoder(target / ENCODER)
-    graph = load_shipped_graph()
     inside = [key for key in masked if key in set(graph["drug"].key)]
     pairs = without_targets(pairs_of(graph), rows_of(graph, inside))
     facts = {
@@ -81,6 +83,44 @@ def vectors(data: TrainingData, embedder: GraphEmbedder, unstudied: tuple[str, .
     return found
 
 
+def biology_of(
+    data: TrainingData,
+    folder: Path,
+    held_out: tuple[str, ...],
+    namesakes: tuple[str, ...] = (),
+) -> Biology:
+    """Vectors of the training drugs by the encoder in `folder`, told nothing or all of `held_out`.
+
+    Parameters
+    ----------
+    data : TrainingData
+    folder : Path
+        With the encoder; the embeddings of the whole graph go to ``strict/`` and ``informed/``.
+    held_out : tuple of str
+        Keys of the drugs whose target edges are removed in `strict`.
+    namesakes : tuple of str
+        Further drugs of the graph without their target edges in `strict`.
+
+    Raises
+    ------
+    DataError
+        When the encoder saw target edges of a held-out drug.
+    """
+    _, meta = load_encoder(folder / ENCODER)
+    graph = load_shipped_graph()
+    tables = {}
+    for mode, masked in (("strict", (*held_out, *namesakes)), ("informed", ())):
+        write_embeddings(graph, folder, folder / mode, masked)
+        tables[mode] = vectors(data, GraphEmbedder.load(folder / mode), masked)
+    # What is not in the graph has no target edge to see.
+    absent = set(held_out) - set(graph["drug"].key)
+    withheld = tuple(sorted({*meta["masked"], *absent}))
+    digest = sha256_file(folder / ENCODER)
+    biology = Biology(data.drug_keys, **tables, held_out=withheld, digest=digest)
+    biology.check(data.drug_keys, held_out)
+    return biology
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -100,27 +140,13 @@ def main() -> None:
         print(f"{len(held_out)} held-out drugs")
         return
     torch.set_num_threads(1)
-    _, meta = load_encoder(chosen.encoder / ENCODER)
-    tables = {}
-    for mode, masked in (("strict", held_out), ("informed", ())):
-        folder = chosen.encoder / mode
-        write_embeddings(chosen.encoder, folder, masked)
-        tables[mode] = vectors(data, GraphEmbedder.load(folder), masked)
-    withheld = tuple(sorted({*meta["masked"], *(set(held_out) - known_keys())}))
-    biology = Biology(
-        data.drug_keys, **tables, held_out=withheld, digest=sha256_file(chosen.encoder / ENCODER)
-    )
-    biology.check(data.drug_keys, held_out)
+    biology = biology_of(data, chosen.encoder, held_out)
     biology.save(chosen.out)
-    for mode, table in tables.items():
+    for mode in MODES:
+        table = getattr(biology, mode)
         print(f"{mode}: {int(table.any(axis=1).sum())} of {len(table)} drugs have a vector")
     if chosen.ship:
-        write_embeddings(chosen.encoder, assets_dir() / "graph", ())
-
-
-def known_keys() -> set[str]:
-    """Keys of the drugs of the graph: what is not there has no target edge to see."""
-    return set(load_shipped_graph()["drug"].key)
+        write_embeddings(load_shipped_graph(), chosen.encoder, assets_dir() / "graph", ())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ PARTS = {
     "model.single_branch": "single branch",
     "model.use_graph": "graph",
     "graph": "graph vectors",
+    "targets": "targets of held-out drugs",
     "model.use_atoms": "atoms",
     "model.use_molecule": "molecule",
     "model.use_ppi": "PPI vectors of genes",
@@ -92,7 +94,7 @@ def ablations(config: BenchmarkConfig, model: str) -> list[tuple[str, str]]:
             continue
         differs = changed(base, settings_of(spec, config))
         words = [
-            f"{PARTS.get(key, key)}: {_word(before)} to {_word(after)}"
+            f"{PARTS.get(key, key)}: {_word(key, before)} to {_word(key, after)}"
             for key, (before, after) in differs.items()
         ]
         if words:
@@ -100,9 +102,11 @@ def ablations(config: BenchmarkConfig, model: str) -> list[tuple[str, str]]:
     return found
 
 
-def _word(value: Any) -> str:
+def _word(key: str, value: Any) -> str:
     if value is None:
         return "default"
+    if key in ("graph", "ppi") and value:
+        return "each fold's own" if "{" in value else Path(value).name
     return {"": "none", "True": "on", "False": "off"}.get(str(value), str(value))
 
 

@@ -32,7 +32,8 @@ class ModelSpec:
         ``"xpert"`` or the name of a baseline.
     settings : dict
         Of a baseline: keyword arguments. Of XPert: fields of `TrainConfig` that differ from
-        `recipe`.
+        `recipe`; ``graph`` may be a template with ``{scenario}`` and ``{fold}``, so that each
+        fold has vectors of its own.
     recipe : str
         Of XPert: a training configuration, relative to the benchmark's file.
     drug : str
@@ -64,6 +65,11 @@ class ModelSpec:
     def keeps(self) -> bool:
         """Whether predictions stay on disk."""
         return self.keep_predictions or self.average_seeds
+
+    @property
+    def of_each_fold(self) -> bool:
+        """Whether its graph vectors are named by a template, see `benchmark.models.of_fold`."""
+        return self.kind == XPERT and "{" in str(self.settings.get("graph", ""))
 
     @property
     def seeded(self) -> bool:
@@ -215,6 +221,7 @@ class BenchmarkConfig:
             *(f"drug {m.drug}" for m in self.models if m.drug not in DRUG_INPUTS),
             *(f"two of scenario {n}" for n in sorted(set(asked)) if asked.count(n) > 1),
             *(f"two models named {n}" for n in sorted(set(names)) if names.count(n) > 1),
+            *(f"graph {m.settings['graph']} of {m.name}" for m in self.models if not _fits(m)),
             *(
                 f"{m.name} without a recipe"
                 for m in self.models
@@ -229,6 +236,18 @@ class BenchmarkConfig:
                 where=where,
                 fix=_FIX,
             )
+
+
+def _fits(model: ModelSpec) -> bool:
+    """Whether a template of graph vectors, where there is one, gives each fold its own file."""
+    if not model.of_each_fold:
+        return True
+    places = (("a", 1), ("a", 2), ("b", 1))
+    try:
+        found = {str(model.settings["graph"]).format(scenario=s, fold=f) for s, f in places}
+    except (KeyError, IndexError, ValueError, AttributeError):
+        return False
+    return len(found) == len(places)
 
 
 WRONG = (KeyError, TypeError, ValueError, AttributeError)

@@ -52,6 +52,44 @@ def recipe_document(spec: ModelSpec, base: Path) -> dict[str, Any]:
     return recipe
 
 
+def of_fold(spec: ModelSpec, scenario: str, fold: int) -> ModelSpec:
+    """The model with the graph vectors of one fold, where ``graph`` in its settings is a template.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        ``settings: {graph: "folder/{scenario}-{fold}.safetensors"}``; others come back as they are.
+    scenario : str
+    fold : int
+        From 1.
+    """
+    if not spec.of_each_fold:
+        return spec
+    graph = str(spec.settings["graph"]).format(scenario=scenario, fold=fold)
+    return replace(spec, settings={**spec.settings, "graph": graph})
+
+
+def split_of(
+    data: TrainingData, train: np.ndarray, valid: np.ndarray, targets: str = "strict"
+) -> Split:
+    """What XPert is told of a fold: every row that is not trained or chosen on counts as tested.
+
+    These rows are not looked at, but their drugs are held out: graph vectors whose encoder saw
+    these drugs' targets are refused in a strict split. Compounds without a structure are in no
+    part.
+    """
+    rest = np.setdiff1d(np.arange(len(data)), np.concatenate([train, valid]))
+    known = np.array([":" not in key for key in data.drug_keys])
+    rest = rest[known[data.drug_index[rest]]]
+    return Split(train, valid, rest, np.zeros(0, dtype=np.int64), targets)
+
+
+def vectors_of(spec: ModelSpec, base: Path) -> Path | None:
+    """File of the graph vectors of an XPert model; None where it is trained without."""
+    graph = recipe_of(spec, base).get("graph")
+    return (base / spec.recipe).parent / graph if graph else None
+
+
 class XPertModel:
     """XPert as an ordinary model of x_deg.
 
@@ -91,14 +129,7 @@ class XPertModel:
         """Train; the best epoch is chosen on `valid`."""
         from xpert_core.learning.trainer import build, fit
 
-        # Rows that are neither trained nor chosen on are not looked at, but their drugs are held
-        # out: graph vectors whose encoder saw these drugs' targets are refused in a strict split.
-        # Compounds without a structure are in no part.
-        rest = np.setdiff1d(np.arange(len(data)), np.concatenate([train, valid]))
-        known = np.array([":" not in key for key in data.drug_keys])
-        rest = rest[known[data.drug_index[rest]]]
-        nothing = np.zeros(0, dtype=np.int64)
-        split = Split(train, valid, rest, nothing, self.config.targets)
+        split = split_of(data, train, valid, self.config.targets)
         prior = None
         if self.residual is not None:
             self.residual.fit(data, train, valid)

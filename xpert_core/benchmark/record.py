@@ -90,13 +90,22 @@ def record_of(results: Results) -> BenchmarkRecord:
 
 def _config_document(config: BenchmarkConfig) -> dict[str, Any]:
     """Settings that the numbers depend on, without paths; lists as JSON gives them back."""
-    from xpert_core.benchmark.models import recipe_document
+    from xpert_core.benchmark.config import tasks
+    from xpert_core.benchmark.models import of_fold, recipe_document
 
     values = asdict(config)
     for name in ("data", "base", "splits", "workers", "subset"):
         values.pop(name, None)
     for model, spec in zip(values["models"], config.models, strict=True):
         model["recipe"] = recipe_document(spec, config.base)
+        if spec.of_each_fold:
+            model["vectors"] = {
+                f"{task.scenario.name}-{task.fold}": recipe_document(
+                    of_fold(spec, task.scenario.name, task.fold), config.base
+                )["graph"]
+                for task in tasks(config)
+                if task.model == spec
+            }
     found: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return found
 

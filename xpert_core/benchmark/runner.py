@@ -19,7 +19,9 @@ from xpert_core.benchmark.memory import peak_mib, reset_peak
 from xpert_core.benchmark.models import (
     held_out,
     make_model,
+    of_fold,
     recipe_document,
+    vectors_of,
     with_drug_input,
 )
 from xpert_core.benchmark.predictions import Predictions
@@ -100,11 +102,30 @@ def run(
                 fix="Run it without --report-only, or name the folder of its results with --out.",
             )
     else:
+        _check_vectors(config, [task for task, _ in left])
         for task in _executed(config, left, out):
             done += 1
             report(done, len(jobs), task.label)
     finished = [read_task(path) for _, path in jobs]
     return finished + averaged(config, data, finished, out)
+
+
+def _check_vectors(config: BenchmarkConfig, left: list[Task]) -> None:
+    """Refuse to start, rather than fail hours later, without the graph vectors of a fold."""
+    wanted = {
+        vectors_of(of_fold(task.model, task.scenario.name, task.fold), config.base): task
+        for task in left
+        if task.model.of_each_fold
+    }
+    missing = {path: task for path, task in wanted.items() if path and not path.is_file()}
+    if missing:
+        first, task = next(iter(missing.items()))
+        raise DataError(
+            f"The graph vectors of {len(missing)} fold(s) are not there.",
+            where=f"first: {first}, for {task.label}",
+            fix="Make them: python -m training.fold_graph CONFIG.yaml FOLDER (docs/graph.md), or "
+            "leave the model out.",
+        )
 
 
 def task_path(
@@ -122,7 +143,8 @@ def task_path(
     out : Path
         Folder of the benchmark.
     """
-    recipe = recipe_document(task.model, config.base)
+    model = of_fold(task.model, task.scenario.name, task.fold)
+    recipe = recipe_document(model, config.base)
     return out / "tasks" / task.identity(data.features_digest, split_digest, recipe)[:16]
 
 
@@ -238,7 +260,8 @@ def execute(
     started = time.perf_counter()
     seen = with_drug_input(data, task.model.drug, task.seed)
     groups = held_out(data, task.scenario.name) if task.model.splits_again else None
-    model = make_model(task.model, base, task.seed, groups)
+    spec = of_fold(task.model, task.scenario.name, task.fold)
+    model = make_model(spec, base, task.seed, groups)
     model.fit(seen, split.train, split.valid)
     fitted = time.perf_counter()
     predicted = model.predict(seen, split.test)

@@ -206,6 +206,7 @@ class SearchConfig:
             *([f"pruner {self.pruner}"] if self.pruner not in PRUNERS else []),
             *(f"space {key}" for key in self.space if not self._known(key)),
             *([f"drug {self.base.drug}"] if self.base.drug != "true" else []),
+            *(["graph vectors of each fold"] if self.base.of_each_fold else []),
             *(
                 f"{self.base.kind} in {s.name}"
                 for s in self.bench.scenarios
