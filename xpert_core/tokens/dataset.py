@@ -179,12 +179,16 @@ class TrainingData:
     def features_digest(self) -> str:
         """SHA-256 of everything: of `digest`, and of what is known of the drugs.
 
-        Split files hold for any features of the same rows; results of a model do not.
+        Split files hold for any features of the same rows; results of a model do not. Structure
+        tokens enter by their featurizer's hash (in `info`), the structures and their shapes: their
+        last digits depend on the machine that computed them.
         """
         known = [[name, getattr(self, name)] for name in _LISTS] + [["info", self.info]]
         found = hashlib.sha256((self.digest + json.dumps(known, sort_keys=True)).encode())
         for name in _ARRAYS:
-            found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+            values = np.ascontiguousarray(getattr(self, name))
+            computed = name in ("molecule", "atoms")
+            found.update(str(values.shape).encode() if computed else values.tobytes())
         return found.hexdigest()
 
     def targets_of(self, drug: int) -> tuple[str, ...]:
