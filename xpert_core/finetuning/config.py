@@ -16,8 +16,8 @@ METHODS = ("auto", "adapters", "full")
 #: Fewer pairs than this are fine-tuned with adapters unless the user says otherwise.
 FEW_PAIRS = 200
 #: Learning rates: few new numbers beside frozen ones take larger steps than the weights themselves.
-#: That of adapters was chosen on nine patients (docs/finetune.md, "Settings").
-LEARNING_RATES = {"adapters": 1e-2, "full": 3e-4, "scratch": 1e-3}
+#: Those of a base model were chosen on nine patients (docs/finetune.md, "Settings").
+LEARNING_RATES = {"adapters": 1e-2, "full": 1e-3, "scratch": 1e-3}
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def training_terms(
 ) -> dict[str, Tensor]:
     """Loss terms of a batch, over `genes` (from `draw_genes`) where they are given.
 
+    A target of NaN is a gene that was not measured, and is in no term.
+
     Raises
     ------
     FloatingPointError

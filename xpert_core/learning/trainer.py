@@ -241,7 +241,9 @@ def fit(
         run, best = load_state(out, setup.model, optimizer, config.to_dict())
     module = XPertModule(setup.model, setup.view, setup.split, config, optimizer, run.epochs_done)
     keeper = Validation(run, best, out, progress or (lambda *_: None))
-    watch = pl.callbacks.LambdaCallback(on_train_batch_start=lambda *_: (before_batch or int)())
+    callbacks: list[pl.Callback] = [keeper]
+    if before_batch is not None:
+        callbacks += [pl.callbacks.LambdaCallback(on_train_batch_start=lambda *_: before_batch())]
     left = config.max_epochs - run.epochs_done
     stopped = run.epochs_done - run.best_epoch >= config.patience and run.epochs_done > 0
     if left > 0 and not stopped:
@@ -255,7 +257,7 @@ def fit(
             enable_model_summary=False,
             gradient_clip_val=config.clip_norm,
             reload_dataloaders_every_n_epochs=1,
-            callbacks=[watch, keeper],
+            callbacks=callbacks,
         ).fit(module)
     setup.model.load_state_dict(keeper.best)
     return run

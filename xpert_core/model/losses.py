@@ -94,8 +94,12 @@ def xpert_loss(
     }
     if targets.has_x_pert.any():
         rows = targets.has_x_pert
-        squared = F.mse_loss(output.x_pert[rows], targets.x_pert[rows], reduction="none")
-        terms["pert_mse"] = _mean(squared, None if measured is None else measured[rows])
+        found, wanted = output.x_pert[rows], targets.x_pert[rows]
+        terms["pert_mse"] = (
+            F.mse_loss(found, wanted)
+            if measured is None
+            else _mean((found - wanted).square(), measured[rows])
+        )
     if output.class_logits is not None and (targets.cell_class >= 0).any():
         labels = targets.cell_class[:, None].expand(-1, 2).flatten()
         # Summed over the two branches, as published.

@@ -67,7 +67,8 @@ class TrainingData:
     readout : ndarray of int64, shape (N,)
         Index into `READOUTS`.
     x_deg : ndarray of float32, shape (N, G)
-        Change, in units of the read-out.
+        Change, in units of the read-out; like the profiles NaN where a patient cohort did not
+        measure a gene.
     has_x_pert : ndarray of bool, shape (N,)
         Where the profile after treatment was measured: x_pert = control + x_deg.
     fingerprint : ndarray of uint8, shape (D, 1024)
