@@ -184,6 +184,22 @@ def page(results: list[Resistance]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def draw(first: Resistance) -> None:
+    """Write the figures beside the document."""
+    a, b = first.groups.label_a, first.groups.label_b
+    charts = {
+        "attention": figures.volcano(first.attention, a, b, first.attention.measure),
+        "expression": figures.volcano(first.expression, a, b, first.expression.measure),
+        "both": figures.beside_expression(first),
+        "null": figures.count_histogram(first.attention, "Attention"),
+        "untrained": figures.beside_untrained(first),
+    }
+    for name, chart in charts.items():
+        spec = chart.properties(width=560).configure(background="white").to_dict()
+        svg = vl_convert.vegalite_to_svg(spec).encode()
+        write_bytes_atomic(FOLDER / f"resistance-{name}.svg", svg)
+
+
 def main() -> None:
     """Compare, draw and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -199,19 +215,7 @@ def main() -> None:
     for kind, layer in [*choices, ("rollout", None)]:
         results.append(explain_resistance(material, groups, Options(kind, layer)))
         print(measure_name(results[-1].options), len(results[-1].attention.passing), flush=True)
-    first = results[0]
-    a, b = groups.label_a, groups.label_b
-    charts = {
-        "attention": figures.volcano(first.attention, a, b, first.attention.measure),
-        "expression": figures.volcano(first.expression, a, b, first.expression.measure),
-        "both": figures.beside_expression(first),
-        "null": figures.count_histogram(first.attention, "Attention"),
-        "untrained": figures.beside_untrained(first),
-    }
-    for name, chart in charts.items():
-        spec = chart.properties(width=560).configure(background="white").to_dict()
-        svg = vl_convert.vegalite_to_svg(spec).encode()
-        write_bytes_atomic(FOLDER / f"resistance-{name}.svg", svg)
+    draw(results[0])
     write_bytes_atomic(FOLDER / "resistance.md", page(results).encode())
 
 

@@ -263,7 +263,7 @@ def _over_represented(found: Resistance, key: str, collection: str) -> None:
     st.dataframe(
         without_formulas(table.drop(columns="collection")),
         hide_index=True,
-        height=260,
+        height=260 if len(table) > 6 else "auto",
         alt="Over-representation of gene sets among the genes that pass",
         column_config=_set_columns(),
     )

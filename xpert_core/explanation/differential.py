@@ -19,8 +19,10 @@ from xpert_core.explanation.progress import Steps
 from xpert_core.explanation.statistics import (
     NOMINAL,
     REFINED,
+    Moments,
     Relabellings,
     benjamini_hochberg,
+    chunks,
     hedges,
     permutation_test,
     welch,
@@ -282,9 +284,8 @@ def count_null(
         # A complete list is ordered: its first thousand are no random draw.
         picks = np.random.default_rng(0).choice(len(labels), N_COUNTED, replace=False)
         chosen = chosen[np.sort(picks)] if labels.complete else chosen[:N_COUNTED]
-    results = [test(values, in_b), *(test(values, row) for row in chosen)]
-    p = np.stack([r.p for r in results])
-    passing = thresholds.passes(np.stack([r.difference for r in results]), p).sum(axis=1)
+    difference, t, p = _tested(values, np.vstack([in_b, chosen]), test)
+    passing = thresholds.passes(difference, p).sum(axis=1)
     with np.errstate(invalid="ignore"):
         nominal = (p < NOMINAL).sum(axis=1)
     used = Relabellings(chosen, complete)
@@ -296,8 +297,28 @@ def count_null(
         nominal[1:],
         chances[0],
         chances[1],
-        np.stack([r.t for r in results[1:]]),
+        t[1:],
         complete,
+    )
+
+
+def _tested(
+    values: np.ndarray, labels: np.ndarray, test: Test
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Difference, t and p for each labelling, each of shape (P, G)."""
+    if test is welch_test:  # many labellings at a time
+        moments = Moments.of(values)
+        found = [moments.welch(labels[rows]) for rows in chunks(len(labels))]
+        return (
+            np.concatenate([one.difference for one in found]),
+            np.concatenate([one.t for one in found]),
+            np.concatenate([one.p for one in found]),
+        )
+    results = [test(values, row) for row in labels]
+    return (
+        np.stack([one.difference for one in results]),
+        np.stack([one.t for one in results]),
+        np.stack([one.p for one in results]),
     )
 
 

@@ -75,7 +75,7 @@ def volcano(one: Differential, label_a: str, label_b: str, title: str) -> Chart:
         "their names, as far as there is room. The table below holds the numbers."
     )
     return alt.layer(*layers, data=table).properties(
-        title=alt.Title(title, anchor="start"), description=description, height=380
+        title=alt.Title(title, anchor="start"), description=description, height=520
     )
 
 
@@ -155,7 +155,7 @@ def beside_expression(found: Resistance) -> Chart:
     return alt.layer(*lines, points, labels).properties(
         title=alt.Title("Attention beside expression before treatment", anchor="start"),
         description=description,
-        height=360,
+        height=520,
     )
 
 
@@ -182,6 +182,7 @@ def beside_untrained(found: Resistance) -> Chart:
                 legend=alt.Legend(title=None, orient="bottom", labelLimit=260),
             ),
             shape=alt.Shape("state:N", scale=alt.Scale(domain=names, range=SHAPES), legend=None),
+            size=alt.condition(f"datum.state == '{names[2]}'", alt.value(22), alt.value(60)),
             opacity=alt.condition(f"datum.state == '{names[2]}'", alt.value(0.55), alt.value(1.0)),
             tooltip=["gene:N", "attention_log2_ratio:Q", "untrained_log2_ratio:Q", "state:N"],
         )
@@ -195,7 +196,7 @@ def beside_untrained(found: Resistance) -> Chart:
     return alt.layer(*lines, points).properties(
         title=alt.Title("Trained beside untrained network", anchor="start"),
         description=description,
-        height=320,
+        height=500,
     )
 
 
@@ -258,7 +259,7 @@ def _histogram(
     return alt.layer(bars, line).properties(
         title=alt.Title(title, subtitle=f"Orange line: {words}", anchor="start"),
         description=f"Histogram. {title}. {words}.",
-        height=220,
+        height=300,
     )
 
 
@@ -299,5 +300,5 @@ def set_bars(ranked: pd.DataFrame, q: float, title: str) -> Chart:
     return alt.layer(bars).properties(
         title=alt.Title(title, anchor="start"),
         description=description,
-        height=max(120, 24 * len(table)),
+        height=150 + 28 * len(table),
     )
