@@ -55,14 +55,15 @@ def violin_chart(table: pd.DataFrame, title: str, unit: str) -> Chart:
         values=[x for x, _ in ticks],
         labelExpr=f"({names})[format(datum.value, '.2f')]",
         grid=False,
-        labelAngle=-30,
-        labelLimit=200,
+        labelAngle=-25,
+        labelLimit=220,
+        labelOverlap=False,
         ticks=False,
     )
     x = alt.X(
         "left:Q", title=None, axis=axis, scale=alt.Scale(domain=[0, placed["place"].max() + 1])
     )
-    group = alt.Fill("group:N", scale=GROUP_SCALE, title="Group")
+    group = alt.Color("group:N", scale=GROUP_SCALE, title="Group")
     tooltip = [
         alt.Tooltip("gene:N", title="Gene"),
         alt.Tooltip("source:N", title="Source"),
@@ -73,14 +74,14 @@ def violin_chart(table: pd.DataFrame, title: str, unit: str) -> Chart:
     y = alt.Y("x_deg:Q", title=f"Change ({unit})")
     shape = (
         alt.Chart(placed[placed["density"].notna()])
-        .mark_area(orient="horizontal", opacity=0.75, stroke=GREY, strokeWidth=0.6)
-        .encode(y=y, x=x, x2="right", fill=group, detail="violin:N", order="x_deg:Q",
+        .mark_area(orient="horizontal", opacity=0.75)
+        .encode(y=y, x=x, x2="right", color=group, detail="violin:N", order="x_deg:Q",
                 tooltip=tooltip)
     )  # fmt: skip
     few = (
         alt.Chart(placed[placed["density"].isna()])
         .mark_point(filled=True, size=40)
-        .encode(y=y, x=alt.X("place:Q", axis=axis), fill=group, tooltip=tooltip)
+        .encode(y=y, x=alt.X("place:Q", axis=axis), color=group, tooltip=tooltip)
     )
     single = placed.drop_duplicates("violin")
     bars = alt.Chart(single).mark_rule(color="#111111", strokeWidth=3).encode(
