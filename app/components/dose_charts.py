@@ -15,6 +15,8 @@ from xpert_core.explanation.surface import Surface, contour_lines
 DOSE_TITLE = "Dose (uM, log scale)"
 CHANGE_TITLE = "Predicted change (log2)"
 GREY = "#6B7280"
+#: Of the training conditions: symbols that are seen on light and on dark paper.
+TRAINED_LEGEND = alt.Legend(orient="bottom", symbolFillColor=GREY, symbolSize=90)
 
 
 def dose_axis(doses: np.ndarray, title: str = DOSE_TITLE) -> alt.X:
@@ -274,7 +276,7 @@ def _contours(found: Surface) -> list[alt.Chart]:
     lines[["x", "y", "x2", "y2"]] = np.exp(lines[["x", "y", "x2", "y2"]])
     lines = lines.rename(columns={"x": "dose_um", "y": "time_h"})
     middle = lines.loc[lines.groupby("level")["dose_um"].apply(_median_row)].assign(
-        text=lambda table: table["level"].map("{:+g}".format)
+        text=lambda table: table["level"].map(lambda v: f"{v:+g}" if v else "0")
     )
     rule = alt.Chart(lines).mark_rule(color="#111111", strokeWidth=1.4).encode(
         x="dose_um:Q", y="time_h:Q", x2="x2", y2="y2"
@@ -308,7 +310,7 @@ def _marks(found: Surface) -> list[alt.Chart]:
                 "trained_on:N",
                 scale=scale,
                 title="Trained on here",
-                legend=alt.Legend(orient="bottom"),
+                legend=TRAINED_LEGEND,
             ),
             tooltip=[
                 alt.Tooltip("trained_on:N", title="Trained on here"),

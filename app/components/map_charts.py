@@ -77,7 +77,7 @@ def score_chart(found: MapScores) -> Chart:
     """Each score beside the range that permuted labels give."""
     base = alt.Chart(found.table).encode(
         y=alt.Y("score:N", sort=list(found.table["score"]), title=None,
-                axis=alt.Axis(labelLimit=260)),
+                axis=alt.Axis(labelLimit=260, labelOverlap=False)),
     )  # fmt: skip
     null = base.mark_bar(color="#9AA0A6", height=14, opacity=0.7).encode(
         x=alt.X("null_low:Q", title="Score; the grey bar is the range of permuted labels"),
@@ -100,5 +100,5 @@ def score_chart(found: MapScores) -> Chart:
     return alt.layer(null, value).properties(
         title=alt.Title(f"{found.kind.capitalize()} of {found.label}", anchor="start"),
         description=description,
-        height=170,
+        height=200,
     )

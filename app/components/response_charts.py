@@ -55,14 +55,13 @@ def violin_chart(table: pd.DataFrame, title: str, unit: str) -> Chart:
         values=[x for x, _ in ticks],
         labelExpr=f"({names})[format(datum.value, '.2f')]",
         grid=False,
-        labelAngle=-30,
-        labelLimit=200,
+        labelAngle=-25,
+        labelLimit=220,
+        labelOverlap=False,
         ticks=False,
     )
-    x = alt.X(
-        "left:Q", title=None, axis=axis, scale=alt.Scale(domain=[0, placed["place"].max() + 1])
-    )
-    group = alt.Fill("group:N", scale=GROUP_SCALE, title="Group")
+    reach = alt.Scale(domain=[0, placed["place"].max() + 1])
+    group = alt.Color("group:N", scale=GROUP_SCALE, title="Group")
     tooltip = [
         alt.Tooltip("gene:N", title="Gene"),
         alt.Tooltip("source:N", title="Source"),
@@ -72,15 +71,22 @@ def violin_chart(table: pd.DataFrame, title: str, unit: str) -> Chart:
     ]
     y = alt.Y("x_deg:Q", title=f"Change ({unit})")
     shape = (
-        alt.Chart(placed[placed["density"].notna()])
-        .mark_area(orient="horizontal", opacity=0.75, stroke=GREY, strokeWidth=0.6)
-        .encode(y=y, x=x, x2="right", fill=group, detail="violin:N", order="x_deg:Q",
-                tooltip=tooltip)
-    )  # fmt: skip
+        alt.Chart(_outlines(placed))
+        .mark_line(filled=True, interpolate="linear-closed", opacity=0.8, strokeWidth=0.5)
+        .encode(
+            y=y,
+            x=alt.X("across:Q", title=None, axis=axis, scale=reach),
+            fill=alt.Fill("group:N", scale=GROUP_SCALE, title="Group"),
+            stroke=alt.Stroke("group:N", scale=GROUP_SCALE, title="Group"),
+            detail="violin:N",
+            order="corner:Q",
+            tooltip=tooltip,
+        )
+    )
     few = (
         alt.Chart(placed[placed["density"].isna()])
         .mark_point(filled=True, size=40)
-        .encode(y=y, x=alt.X("place:Q", axis=axis), fill=group, tooltip=tooltip)
+        .encode(y=y, x=alt.X("place:Q", axis=axis), color=group, tooltip=tooltip)
     )
     single = placed.drop_duplicates("violin")
     bars = alt.Chart(single).mark_rule(color="#111111", strokeWidth=3).encode(
@@ -118,8 +124,16 @@ def _placed(table: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[float, str]]]
             place += 1.2
         place += 0.6
     placed["place"] = placed["violin"].map(at)
-    half = 0.4 * placed["density"].fillna(0)
-    return placed.assign(left=placed["place"] - half, right=placed["place"] + half), ticks
+    return placed, ticks
+
+
+def _outlines(placed: pd.DataFrame) -> pd.DataFrame:
+    """Outline of each violin: up its right side and down its left."""
+    shaped = placed[placed["density"].notna()]
+    right = shaped.assign(across=shaped["place"] + 0.4 * shaped["density"])
+    left = shaped.assign(across=shaped["place"] - 0.4 * shaped["density"]).iloc[::-1]
+    both = pd.concat([right, left], ignore_index=True)
+    return both.assign(corner=both.groupby("violin").cumcount())
 
 
 def error_chart(table: pd.DataFrame, title: str) -> Chart:

@@ -11,6 +11,7 @@ from app.components import response_charts
 from app.components.figures import figure
 from app.components.text import count, plain
 from xpert_core.conditions import format_dose
+from xpert_core.drugs.search import plain as plain_name
 from xpert_core.explanation.error_by_size import error_by_size
 from xpert_core.explanation.response import (
     GROUPS,
@@ -43,15 +44,13 @@ def response_view(prediction: Prediction, run_id: str) -> None:
         return
     groups = choose_groups(labels, run_id)
     sources = [chosen_changes(prediction, run_id), *other_models(prediction, run_id)]
-    measured = measured_changes(run_id)
+    measured = measured_changes(run_id, str(_wanted(prediction, run_id)[0]))
     if measured is not None:
         sources = [measured, *sources]
     if len(sources) > 1:
         sources = on_common(sources)
-    sizes = [
-        count(sum(value == group for value in groups.values()), group)
-        for group in (RESPONDER, NON_RESPONDER)
-    ]
+    members = [groups.get(patient) for patient in sources[0].patients]
+    sizes = [count(members.count(group), group) for group in (RESPONDER, NON_RESPONDER)]
     names = ", ".join(source.source for source in sources)
     st.caption(f"{', '.join(sizes)}; sources: {plain(names)}.")
     draw_sources(sources, groups, run_id)
@@ -91,6 +90,11 @@ def chosen_changes(prediction: Prediction, run_id: str) -> Changes:
     return from_prediction(prediction, *conditions[name], source=_model(prediction, run_id))
 
 
+def _wanted(prediction: Prediction, run_id: str) -> tuple[str, float, float]:
+    """The chosen drug, dose and time."""
+    return _conditions(prediction)[st.session_state[f"response-condition-{run_id}"]]
+
+
 def _conditions(prediction: Prediction) -> dict[str, tuple[str, float, float]]:
     rows = prediction.rows[["drug", "dose_um", "time_h"]].drop_duplicates()
     return {
@@ -127,7 +131,7 @@ def other_models(prediction: Prediction, run_id: str) -> list[Changes]:
     return found
 
 
-def measured_changes(run_id: str) -> Changes | None:
+def measured_changes(run_id: str, drug: str) -> Changes | None:
     """Measured changes of a stored paired cohort, where the user names one."""
     listed = services.store().pairs.list()
     if listed.empty:
@@ -139,7 +143,16 @@ def measured_changes(run_id: str) -> Changes | None:
         format_func=lambda key: "none" if key is None else names[key],
         key=f"response-measured-{run_id}",
     )  # fmt: skip
-    return None if chosen is None else from_pairs(services.store().pairs.load(chosen))
+    if chosen is None:
+        return None
+    pairs = services.store().pairs.load(chosen)
+    given = sorted({str(name) for name in pairs.pairs["drug"]} - {""})
+    if given and plain_name(drug) not in map(plain_name, given):
+        st.warning(
+            f"Measured under {plain(', '.join(given[:4]))}, predicted under {plain(drug)}: errors "
+            "below compare different drugs."
+        )
+    return from_pairs(pairs)
 
 
 def draw_sources(sources: list[Changes], groups: dict[str, str], run_id: str) -> None:

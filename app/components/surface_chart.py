@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from app.components.charts import DOWN, NEUTRAL, UP, Chart
+from app.components.dose_charts import TRAINED_LEGEND
 from xpert_core.explanation.surface import Surface
 
 ELEVATION = np.deg2rad(30)
@@ -212,7 +213,7 @@ def _pins(found: Surface, view: _View) -> list[alt.Chart]:
                 "trained_on:N",
                 scale=scale,
                 title="Trained on here",
-                legend=alt.Legend(orient="bottom"),
+                legend=TRAINED_LEGEND,
             ),
         )
     ]
