@@ -156,16 +156,16 @@ def metric_table(metrics: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def metric_charts(table: pd.DataFrame) -> list[Chart]:
-    """Curves of losses and, on an axis of their own, of everything else."""
-    loss = table["curve"].str.contains("loss|total", case=False)
-    parts = {"Loss": table[loss], "Validation": table[~loss]}
+    """Curves of training and, on an axis of their own, of validation."""
+    training = table["curve"].str.contains("^train|loss", case=False)
+    parts = {"Training": table[training], "Validation": table[~training]}
     return [_curves(part, title) for title, part in parts.items() if not part.empty]
 
 
 def _curves(table: pd.DataFrame, title: str) -> Chart:
     base = alt.Chart(table).encode(
-        x=alt.X("position:Q", title="Epoch or step", axis=alt.Axis(tickMinStep=1)),
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+        x=alt.X("position:Q", title="Epoch or step", axis=alt.Axis(tickMinStep=1, format="~g")),
+        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
         color=alt.Color("curve:N", title="Curve"),
         tooltip=["curve:N", "position:Q", alt.Tooltip("value:Q", format=".4g")],
     )
