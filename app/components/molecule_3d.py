@@ -61,7 +61,7 @@ function draw($3Dmol, box, data, choose) {
   const fit = () => {
     viewer.resize();
     viewer.zoomTo();
-    viewer.zoom(0.8);
+    viewer.zoom(0.9);
     viewer.render();
   };
   paint();
