@@ -5,6 +5,7 @@ Nothing of a patient may enter these caches, because every user of the server sh
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Sequence
@@ -44,11 +45,16 @@ def predictor() -> Predictor:
 
 
 def _warm_up(loaded: Predictor) -> None:
-    """Start the structure reader and read the graph; what fails here is explained when needed."""
+    """Read what pages need, ahead of them; what fails here is explained when it is needed."""
     with suppress(XPertError):
         warm_up()
         if loaded.graph is not None:
             loaded.graph.prepare()
+        DrugLibrary.load()
+    # Streamlit collects garbage after every run of a page. What was loaded here stays for good;
+    # walking it each time would stop all threads for a third of a second.
+    gc.collect()
+    gc.freeze()
 
 
 @st.cache_resource(show_spinner="Loading the drug library")

@@ -116,7 +116,7 @@ def take(key: str) -> Task | None:
     return None if running(key) else st.session_state.pop(key, None)
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=1.0)
 def watch(key: str) -> None:
     """Progress of the running task, with a way to stop it."""
     task: Task | None = st.session_state.get(key)

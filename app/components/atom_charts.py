@@ -9,6 +9,8 @@ from app.components.charts import Chart
 from xpert_core.explanation.atoms import DrugAtoms
 
 LOW, HIGH = "#FFFFFF", "#D55E00"
+#: Pixels that title and axes take of the height.
+AXES = 120
 
 
 def atom_heat_map(matrix: pd.DataFrame, atoms: DrugAtoms, unit: str, title: str) -> Chart:
@@ -37,7 +39,11 @@ def atom_heat_map(matrix: pd.DataFrame, atoms: DrugAtoms, unit: str, title: str)
             color=alt.Color(
                 "share:Q",
                 title=["Share of", "all atoms"],
-                scale=alt.Scale(domain=[0, float(matrix.to_numpy().max())], range=[LOW, HIGH]),
+                scale=alt.Scale(
+                    domain=[0, float(matrix.to_numpy().max())],
+                    range=[LOW, HIGH],
+                    interpolate="rgb",
+                ),
                 legend=alt.Legend(format=".1%"),
             ),
             tooltip=[
@@ -54,5 +60,5 @@ def atom_heat_map(matrix: pd.DataFrame, atoms: DrugAtoms, unit: str, title: str)
     return alt.layer(chart).properties(
         title=alt.Title(title, anchor="start"),
         description=description,
-        height=max(90, 18 * matrix.shape[1]),
+        height=AXES + 18 * matrix.shape[1],
     )

@@ -20,6 +20,7 @@ from app.components.text import count, plain, slug, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.explanation.atom_report import OWN_SCORES, SCORES, AtomExplanation
 from xpert_core.explanation.atom_words import reading
+from xpert_core.explanation.atoms import cell_stability
 from xpert_core.explanation.drawing import attention_svg, describe
 from xpert_core.explanation.files import token_table
 from xpert_core.explanation.pharmacophores import marked_atoms, pharmacophores_of
@@ -161,9 +162,23 @@ def _heat_map(explanation: AtomExplanation, score: str, layer: str | None, stem:
     title = f"{SCORES[score]} of {explanation.atoms.drug.name[:60]} in each sample"
     chart = atom_heat_map(matrix, explanation.atoms, SCORES[score], title)
     draw(chart)
-    st.caption("Rows that look alike say that the score hardly depends on the sample.")
+    st.caption(
+        "Rows that look alike say that the score hardly depends on the sample."
+        + (_sample_agreement(explanation, layer) if score == "attention" else "")
+    )
     labelled = matrix.set_axis(pd.Index(explanation.atoms.table["label"], name="atom"), axis=0)
     figure_bar(chart, labelled.reset_index(), f"{stem}_samples", "atom-heat")
+
+
+def _sample_agreement(explanation: AtomExplanation, layer: str | None) -> str:
+    if len(explanation.attention.samples) < 2 or len(explanation.atoms) < 2:
+        return ""
+    found = cell_stability(explanation.attention, layer)
+    return (
+        f" Mean over pairs of samples: cosine {found.mean_cosine:.3f}, rank correlation "
+        f"{found.mean_spearman:.2f}; mean CV over atoms {found.mean_cv:.3f}. The cosine is near "
+        "one for any scores that are nearly equal."
+    )
 
 
 def _agreement(explanation: AtomExplanation, layer: str | None, stem: str) -> None:

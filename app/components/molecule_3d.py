@@ -58,9 +58,15 @@ function draw($3Dmol, box, data, choose) {
   viewer.setHoverable({}, true,
     (atom) => { box.style.cursor = "pointer"; box.title = data.labels[atom.index]; },
     () => { box.style.cursor = "grab"; box.title = ""; });
-  viewer.zoomTo();
+  const fit = () => {
+    viewer.resize();
+    viewer.zoomTo();
+    viewer.zoom(0.9);
+    viewer.render();
+  };
   paint();
-  return viewer;
+  fit();
+  new ResizeObserver(fit).observe(box);
 }
 
 export default function (component) {

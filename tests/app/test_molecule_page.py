@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pages import texts
 from streamlit.testing.v1 import AppTest
 
 from app import keys
+from app.components.molecule_3d import SCRIPT
 from xpert_core.cohorts import read_cohort, to_profiles
 from xpert_core.drugs import standardise
 from xpert_core.explanation.atom_report import AtomExplanation
+from xpert_core.explanation.atoms import cell_stability
+from xpert_core.files import sha256_file
 from xpert_core.genes import load_panel
 from xpert_core.store import Store
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 
 
 @pytest.fixture
@@ -59,6 +66,25 @@ def test_shows_the_scores_with_words_that_follow_from_them(page: AppTest) -> Non
     # Another drug does not change what is shown until it is asked for.
     choose(page, "gefitinib")
     assert "vorinostat" in texts(page.subheader)
+
+
+def test_says_how_far_samples_agree(page: AppTest) -> None:
+    page.multiselect(key=keys.ATOM_SAMPLES).set_value(["Pt1", "Pt2"]).run()
+    explain(choose(page, "vorinostat"))
+    page.session_state["atom-tabs"] = "Samples"
+    page.run()
+    found = cell_stability(page.session_state[keys.ATOMS].attention)
+    assert f"cosine {found.mean_cosine:.3f}" in texts(page.caption)
+
+
+def test_the_script_that_draws_in_space_is_served_with_its_licence() -> None:
+    config = tomllib.loads((MAIN.parents[1] / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["enableStaticServing"] is True
+    static = MAIN.parent / "static"
+    assert (
+        sha256_file(static / SCRIPT) in (MAIN.parents[1] / "docs" / "explanations.md").read_text()
+    )
+    assert "BSD-3-Clause" in (static / "3Dmol-LICENSE.txt").read_text()
 
 
 def test_agents_without_atoms_say_why_and_draw_no_scores(page: AppTest) -> None:

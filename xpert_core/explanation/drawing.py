@@ -33,8 +33,8 @@ def attention_svg(
     title: str,
     unit: str = "Attention, share of all atoms",
     theme: str = "light",
-    width: int = 560,
-    height: int = 400,
+    width: int = 480,
+    height: int = 380,
     numbers: bool = True,
     marked: np.ndarray | None = None,
     mark: str = "",
@@ -186,7 +186,8 @@ def _style(module: Any, options: Any, theme: str) -> None:
         options.updateAtomPalette({-1: light})
         options.annotationColour = light
     options.clearBackground = False
-    options.annotationFontScale = 0.55
+    options.annotationFontScale = 0.6
+    options.minFontSize = 9
     options.fillHighlights = True
     options.highlightBondWidthMultiplier = 10
 
@@ -203,13 +204,17 @@ def _legend(scores: np.ndarray, highest: float, unit: str, theme: str, width: in
     equal = 1 / len(scores)
     ink, middle = INK[theme], left + bar * min(equal / highest, 1)
     style = f'font-family="DejaVu Sans, Arial, sans-serif" font-size="12" fill="{ink}"'
-    # Beside the highest value its label would run into the number below the bar.
-    place = (y + 27, "middle") if middle < left + bar - 130 else (y - 8, "end")
+    # Its label must not run into the numbers at the ends of the bar.
+    place = (y + 27, "middle")
+    if middle < left + 70:
+        place = (y + 27, "start")
+    elif middle > left + bar - 110:
+        place = (y - 8, "end")
     texts = [
         (left, y - 8, "start", unit),
         (left, y + 27, "middle", "0"),
         (left + bar, y + 27, "middle", f"{highest:.1%}"),
-        (middle, *place, f"{equal:.1%} equal share"),
+        (max(middle, left + 12), *place, f"{equal:.1%} equal share"),
     ]
     words = "".join(
         f'<text x="{x:.1f}" y="{line}" text-anchor="{anchor}" {style}>{escape(text)}</text>'
