@@ -154,8 +154,8 @@ def page(results: list[Resistance]) -> str:
         "attention, which is skewed also on the log scale, and over the moderated t for "
         "expression. Counts of small p-values are wide under permuted labels because genes are "
         "correlated: a count far above 5 % of 977 genes is common without any difference.",
-        "![Volcano of attention](resistance-attention.svg)",
-        "![Volcano of expression](resistance-expression.svg)",
+        "![Volcano of attention](resistance-attention.png)",
+        "![Volcano of expression](resistance-expression.png)",
         "## What could have been seen",
         first.power.sentence,
         balanced_sentence(first),
@@ -166,10 +166,10 @@ def page(results: list[Resistance]) -> str:
         markdown(top_genes(first, "expression")),
         "## Attention beside expression",
         overlap_sentence(first),
-        "![Attention beside expression](resistance-both.svg)",
+        "![Attention beside expression](resistance-both.png)",
         "## Nulls",
-        "![Genes with p < 0.05 under permuted labels](resistance-null.svg)",
-        "![Trained beside untrained network](resistance-untrained.svg)",
+        "![Genes with p < 0.05 under permuted labels](resistance-null.png)",
+        "![Trained beside untrained network](resistance-untrained.png)",
         "## Gene sets of smallest p",
         "Ranked enrichment with permuted patients as the null, the measured panel genes as "
         "background. The panel holds few genes of most sets: a set of five to ten genes is decided "
@@ -196,8 +196,8 @@ def draw(first: Resistance) -> None:
     }
     for name, chart in charts.items():
         spec = chart.properties(width=560).configure(background="white").to_dict()
-        svg = vl_convert.vegalite_to_svg(spec).encode()
-        write_bytes_atomic(FOLDER / f"resistance-{name}.svg", svg)
+        picture = vl_convert.vegalite_to_png(spec, scale=1.5)
+        write_bytes_atomic(FOLDER / f"resistance-{name}.png", picture)
 
 
 def main() -> None:
