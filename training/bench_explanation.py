@@ -39,9 +39,7 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     options = parser.parse_args()
     predictor = Predictor.load(options.model)
-    profiles = repeated(
-        to_profiles(read_cohort(example_path()), predictor.panel), options.profiles
-    )
+    profiles = repeated(to_profiles(read_cohort(example_path()), predictor.panel), options.profiles)
     before = peak_mib()
     started = time.perf_counter()
     found = gene_attention(predictor, profiles)
