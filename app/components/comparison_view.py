@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from app.components.charts import Chart, draw
+from app.components.charts import MISSING, Chart, draw
 from app.components.exports import figure_bar
 from app.components.text import count, plain, without_formulas
 from xpert_core.finetuning.compare import FINETUNED, MEAN, Comparison
@@ -72,7 +72,7 @@ def score_chart(found: Comparison, table: pd.DataFrame) -> Chart:
     base = alt.Chart(table).encode(
         y=alt.Y("model:N", sort=list(table["model"]), title=None, axis=alt.Axis(labelLimit=320)),
     )
-    rules = base.mark_rule(strokeWidth=2).encode(
+    rules = base.mark_rule(strokeWidth=2, color=MISSING).encode(
         x=alt.X("low:Q", title="PCC of the change, 95 % over patients"), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=90).encode(

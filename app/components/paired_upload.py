@@ -113,7 +113,8 @@ def paired_checks(upload: PairedUpload) -> None:
             st.session_state[keys.PAIRED] = _read(upload.files, wanted)
         st.rerun()
     if check.notes:
-        with st.expander(f"What reading did ({count(len(check.notes), 'note')})"):
+        few = len(check.notes) <= 5  # patients without a partner are named here
+        with st.expander(f"What reading did ({count(len(check.notes), 'note')})", expanded=few):
             st.markdown("\n".join(f"- {plain(note)}" for note in check.notes))
     with st.expander(f"Pairs ({len(pairs):,})"):
         st.dataframe(without_formulas(pairs.pairs), height=260, alt="Pairs of samples as matched")
