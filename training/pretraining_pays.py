@@ -136,7 +136,7 @@ same network from random weights, all parameters trained, on the same patients.
 Patients are held out in {first.folds} folds, for {n_seeds} seeds; inner validation patients choose
 the epoch, test patients choose nothing. PCC: Pearson correlation of the predicted and the measured
 change of a pair over the genes measured, mean over seeds, then over pairs; 95 % bootstrap interval
-over patients. Centred: after the mean change of the training patients is taken from both. Drugs are
+over patients. Centred: after the mean change of the other patients is taken from both. Drugs are
 not held out.
 
 {sections}

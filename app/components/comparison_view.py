@@ -47,7 +47,7 @@ def comparison_view(found: Comparison, key: str) -> None:
         f"Pearson correlation of the predicted and the measured change of a pair over its genes: "
         f"mean over {count(found.n_pairs, 'pair')} of {count(found.n_patients, 'patient')}, each "
         f"held out once in {count(found.folds, 'fold')}, with a 95 % interval over patients. "
-        "Centred: after the mean change of the training patients is taken from both, so what is "
+        "Centred: after the mean change of the other patients is taken from both, so what is "
         "known of one patient beyond all; the mean change itself has 0. It shows how well changes "
         "of expression are predicted. It does not show whether a patient benefits."
     )

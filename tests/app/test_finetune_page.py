@@ -122,7 +122,10 @@ def test_the_outcome_says_what_the_model_is_worth(open_page: Open, tmp_path: obj
     assert "It is not better." in texts(page.warning)
     table = page.dataframe[0].value
     assert table["Model"].tolist()[0] == "fine-tuned (adapters)"
-    assert table.set_index("Model").loc["mean change of the cohort", "Fine-tuned minus it"] == 0
+    assert (
+        table.set_index("Model").loc["mean change of the drug in the cohort", "Fine-tuned minus it"]
+        == 0
+    )
     assert "1 class: A375" in texts(page.markdown)
     better = open_page("finetune", **{keys.JOB: finished(0.1, shipped_default())})
     assert "It is better." in texts(better.success)

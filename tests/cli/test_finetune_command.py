@@ -49,7 +49,7 @@ def test_compares_trains_and_the_model_predicts(cohort: Path, base: Path, tmp_pa
         "9 pairs of 9 patients",
         "All pairs are of one drug (nivolumab)",
         "gives 'on-treatment', which is no number with a unit: 48 h is used",
-        "mean change of the cohort",
+        "mean change of the drug in the cohort",
         "fine-tuned minus this",
         "peak memory",
         "For research use only",

@@ -15,8 +15,9 @@ from xpert_core.cohorts.pairing import listed
 from xpert_core.cohorts.privacy import identity_warnings
 from xpert_core.errors import CohortError
 
-#: Fewest pairs, and fewest patients: one to train on, one to choose on, one to test on.
-FEWEST_PAIRS, FEWEST_PATIENTS = 8, 3
+#: Fewest pairs, and fewest patients: two folds, each with one to test on, one to train on, and one
+#: that chooses.
+FEWEST_PAIRS, FEWEST_PATIENTS = 8, 4
 #: Different values a numeric label needs before an equal order in a gene cannot be chance.
 _DISTINCT = 10
 _LABEL_WORDS = re.compile(

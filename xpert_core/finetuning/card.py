@@ -50,7 +50,7 @@ _TABLE = """\
 Pearson correlation of the predicted and the measured change of a pair, over the genes measured;
 mean over pairs with its 95 % bootstrap interval over patients. Every number is of patients that the
 model was not fitted on and that chose nothing ({folds} outer folds by patient). Centred: after the
-mean change of the training patients is taken from both.
+mean change of the other patients is taken from both.
 
 | patients | read-out | model | PCC | 95 % interval | centred PCC | pairs | patients |
 | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -34,7 +34,7 @@ LABELS = {
     FINETUNED: "fine-tuned ({method})",
     BASE: "base model as it is",
     SCRATCH: "same network, trained from scratch",
-    MEAN: "mean change of the cohort",
+    MEAN: "mean change of the drug in the cohort",
     MLP: "MLP without the drug",
 }
 _BASELINES = {MEAN: "mean-drug", MLP: "mlp-no-drug"}
@@ -73,7 +73,7 @@ class ModelScore:
     pcc : Interval
         Pearson correlation of x_deg of a pair over the genes measured.
     centred : Interval
-        The same after the mean change of the training patients is taken from both sides: what a
+        The same after the mean change of the other patients is taken from both sides: what a
         model knows of one patient beyond all. 0 for the mean change itself.
     """
 
@@ -228,7 +228,7 @@ def compare(
     found = []
     for number, split in enumerate(splits):
         identity = digest_of(
-            cohort.data.features_digest, base.digest, method, config.to_dict(),
+            cohort.data.features_digest, base.digest, method, config.to_dict(), LABELS,
             [rows.tolist() for rows in split.parts().values()],
         )  # fmt: skip
         file = folder / f"fold{number + 1}-{identity[:16]}.safetensors"
@@ -268,11 +268,14 @@ def _run_fold(
         epochs[model] = fitted.progress.best_epoch
     hooks.check()
     x_deg[BASE] = _as_it_is(base, cohort, split)
-    complete = filled(cohort.data, split.train)
     for model, name in _BASELINES.items():
         hooks.check()
         baseline = registry.create(name, seed=config.seed)
-        baseline.fit(complete, split.train, split.valid)
+        # A mean chooses nothing, so it is of all patients that are not tested.
+        both = np.concatenate([split.train, split.valid])
+        rows = both if model == MEAN else split.train
+        complete = filled(cohort.data, rows)
+        baseline.fit(complete, rows, split.valid)
         x_deg[model] = baseline.predict(complete, split.test)
     return _Fold(x_deg, epochs)
 

@@ -319,6 +319,7 @@ def _grouped(
         part[fold_of == fold] = TEST
         others = rng.permutation(chosen[fold_of[chosen] != fold])
         reached = np.cumsum(size[others]) - size[others] < valid * taking.sum()
+        reached[-1] &= len(others) < 2  # somebody is left to train on
         part[others[reached]] = VALID
         parts[fold, taking] = part[group[taking]]
     return parts
