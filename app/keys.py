@@ -102,7 +102,9 @@ ATOM_TASK = "atom_task"
 ATOM_ASKED = "atom_asked"
 ATOMS = "atoms"
 
-#: The Resistance page: column and values of the groups, attention, thresholds, what is shown.
+#: The Resistance page: which samples, column and values of the groups, attention, thresholds, what
+#: is shown.
+RESISTANCE_MODE = "resistance_mode"
 RESISTANCE_COLUMN = "resistance_column"
 RESISTANCE_SPLIT = "resistance_split"
 RESISTANCE_A = "resistance_a"
@@ -120,3 +122,9 @@ RESISTANCE_TASK = "resistance_task"
 RESISTANCE_ASKED = "resistance_asked"
 RESISTANCE_MATERIAL = "resistance_material"
 RESISTANCE = "resistance"
+#: Under treatment: the running task, the id of the pairs it was asked for, and the last `Changes`.
+CHANGES_TASK = "changes_task"
+CHANGES_ASKED = "changes_asked"
+CHANGES = "changes"
+#: Which of its tables is shown.
+CHANGES_TABLE = "changes_table"

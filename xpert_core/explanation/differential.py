@@ -230,7 +230,7 @@ def compare_groups(
     found = test(values, in_b)
     more = refined if by_permutation else ()
     permuted = permutation_test(values, in_b, labels, steps, refined=more)
-    null = count_null(values, in_b, test, labels, thresholds)
+    null = count_null(values, in_b, test, labels, thresholds, steps)
     effect = hedges(values, in_b)
     deciding = permuted.p if by_permutation else found.p
     with np.errstate(invalid="ignore"):
@@ -276,6 +276,7 @@ def count_null(
     test: Test,
     labels: Relabellings,
     thresholds: Thresholds,
+    steps: Steps | None = None,
 ) -> CountNull:
     """Genes that pass under relabellings; see `CountNull`."""
     complete = labels.complete and len(labels) <= N_COUNTED
@@ -284,7 +285,7 @@ def count_null(
         # A complete list is ordered: its first thousand are no random draw.
         picks = np.random.default_rng(0).choice(len(labels), N_COUNTED, replace=False)
         chosen = chosen[np.sort(picks)] if labels.complete else chosen[:N_COUNTED]
-    difference, t, p = _tested(values, np.vstack([in_b, chosen]), test)
+    difference, t, p = _tested(values, np.vstack([in_b, chosen]), test, steps)
     passing = thresholds.passes(difference, p).sum(axis=1)
     with np.errstate(invalid="ignore"):
         nominal = (p < NOMINAL).sum(axis=1)
@@ -303,7 +304,7 @@ def count_null(
 
 
 def _tested(
-    values: np.ndarray, labels: np.ndarray, test: Test
+    values: np.ndarray, labels: np.ndarray, test: Test, steps: Steps | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Difference, t and p for each labelling, each of shape (P, G)."""
     if test is welch_test:  # many labellings at a time
@@ -314,7 +315,11 @@ def _tested(
             np.concatenate([one.t for one in found]),
             np.concatenate([one.p for one in found]),
         )
-    results = [test(values, row) for row in labels]
+    results = []
+    for rows in chunks(len(labels), 100):
+        if steps is not None:
+            steps.begin("Permuted labels, number of genes")
+        results += [test(values, row) for row in labels[rows]]
     return (
         np.stack([one.difference for one in results]),
         np.stack([one.t for one in results]),
