@@ -30,7 +30,9 @@ from xpert_core.explanation.maps import (
     score,
     umap_installed,
 )
-from xpert_core.explanation.measured import level3_wells
+from xpert_core.explanation.measured import Wells, level3_wells
+from xpert_core.explanation.training_conditions import conditions_of
+from xpert_core.prediction import Predictor
 
 NAME = "maps"
 PERMUTATIONS = 100
@@ -97,6 +99,7 @@ def patients(values: str) -> Choice | None:
         "outside what the model has seen.",
     }[values]
     predictor = services.predictor()
+    model = predictor.digest if values == "cls" else ""
 
     def build(progress: Any, cancelled: Any) -> Space:
         if values == "cls":
@@ -105,7 +108,18 @@ def patients(values: str) -> Choice | None:
             )
         return spaces.against_cell_lines(profiles, scaled=values == "ranks")
 
-    return Choice((values, cohort_id), build, ["origin", *known], says)
+    return Choice((values, cohort_id, model), build, ["origin", *known], says)
+
+
+def known_drugs(predictor: Predictor, chosen: Wells) -> str:
+    """How many drugs of these wells the model was trained on, by their names."""
+    conditions = conditions_of(predictor.digest)
+    if conditions is None:
+        return "It is not known which of these drugs this model was trained on."
+    rows = conditions.table
+    trained = set(rows.loc[rows["part"] == "train", "drug"].str.casefold())
+    names = set(chosen.rows["drug"].str.casefold())
+    return f"This model was trained on {len(names & trained)} of these {count(len(names), 'drug')}."
 
 
 def wells(values: str) -> Choice:
@@ -125,17 +139,20 @@ def wells(values: str) -> Choice:
         "change": "Single wells minus the vehicle wells of their plate, which removes much of the "
         "plate and most of the cell line.",
         "cls": "The network's summary of the same conditions: from the vehicle profile, the drug, "
-        "its dose and time. Nothing measured after treatment enters, but most of these drugs were "
-        "trained on. Separation by mechanism is what the drug tokens bring.",
+        "its dose and time. Nothing measured after treatment enters. Separation by mechanism is "
+        "what the drug tokens bring.",
     }[values]
     predictor = services.predictor()
+    if values == "cls":
+        says += f" {known_drugs(predictor, chosen)}"
+    model = predictor.digest if values == "cls" else ""
 
     def build(progress: Any, cancelled: Any) -> Space:
         if values == "cls":
             return spaces.embedded_wells(predictor, chosen, progress=progress, cancelled=cancelled)
         return spaces.treated_wells(chosen, values)
 
-    return Choice((values, cell), build, labels, says)
+    return Choice((values, cell, model), build, labels, says)
 
 
 def result() -> Choice | None:
