@@ -16,6 +16,7 @@ from app.components.charts import draw
 from app.components.errors import guarded
 from app.components.exports import csv_bytes, download, figure_bar
 from app.components.molecule_3d import molecule_3d
+from app.components.provenance import made_with
 from app.components.text import count, plain, slug, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.explanation.atom_report import OWN_SCORES, SCORES, AtomExplanation
@@ -49,6 +50,7 @@ def atom_view(explanation: AtomExplanation) -> None:
         f"{count(len(attention.samples), 'sample')}, "
         f"{count(len(attention.genes), 'gene') if attention.genes else 'all landmark genes'}."
     )
+    made_with(attention.provenance, f"xpert_{slug(name)}_atoms", "atoms")
     score, layer = _choices(explanation)
     stem = f"xpert_{slug(name)}_{slug(score)}_{date.today().isoformat()}"
     with guarded():

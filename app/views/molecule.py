@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TypeAlias
 
 import streamlit as st
 
@@ -30,6 +31,9 @@ FIRST_SAMPLES = 10
 PASSES, USUAL_ATOMS = 10, 30
 #: Seconds of a pass on two processor cores.
 PASS_S = 0.02
+
+Asked: TypeAlias = tuple[str, str, Drug]
+"""Cohort, the hash of the model, and the drug."""
 
 
 def take_example() -> None:
@@ -113,7 +117,7 @@ def order(cohort_id: str, profiles: Profiles, drug: Drug | None) -> None:
         # Whose model it is, a thread of its own could not say.
         work = partial(_work, services.predictor(), profiles, drug, dose, time, samples, genes)
         st.session_state.pop(keys.ATOMS, None)
-        st.session_state[keys.ATOM_ASKED] = (cohort_id, drug)
+        st.session_state[keys.ATOM_ASKED] = (cohort_id, services.predictor().digest, drug)
         launch(keys.ATOM_TASK, Task(work, services.engine_lock()))
 
 
@@ -140,19 +144,20 @@ def outcome(cohort_id: str) -> None:
         watch(keys.ATOM_TASK)
         return
     task = take(keys.ATOM_TASK)
-    asked: tuple[str, Drug] | None = st.session_state.get(keys.ATOM_ASKED)
+    asked: Asked | None = st.session_state.get(keys.ATOM_ASKED)
     if task is not None and task.result is not None:
         st.session_state[keys.ATOMS] = task.result
     elif task is not None and task.cancelled:
         st.info("The explanation was cancelled.")
     elif task is not None and task.error is not None:
         show_error(task.error)
-        if asked is not None and asked[1].smiles:
+        if asked is not None and asked[2].smiles:
             st.markdown("The formula alone, without scores:")
-            draw_drug(asked[1])
+            draw_drug(asked[2])
     explanation: AtomExplanation | None = st.session_state.get(keys.ATOMS)
-    # A result of another cohort would look like an answer to the choices above.
-    if explanation is not None and asked is not None and asked[0] == cohort_id:
+    # A result of another cohort or model would look like an answer to the choices above.
+    now = (cohort_id, services.predictor().digest)
+    if explanation is not None and asked is not None and asked[:2] == now:
         atom_view(explanation)
 
 
