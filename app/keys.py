@@ -97,7 +97,8 @@ ATOM_GENES = "atom_genes"
 ATOM_SCORE = "atom_score"
 ATOM_LAYER = "atom_layer"
 ATOM_EXAMPLE = "atom_example"
-#: Its running task, what it was asked for, (cohort id, `Drug`), and the last `AtomExplanation`.
+#: Its running task, what it was asked for, (cohort id, model hash, `Drug`), and the last
+#: `AtomExplanation`.
 ATOM_TASK = "atom_task"
 ATOM_ASKED = "atom_asked"
 ATOMS = "atoms"
@@ -114,8 +115,10 @@ RESISTANCE_RATIO = "resistance_ratio"
 RESISTANCE_NULL = "resistance_null"
 RESISTANCE_RANKED = "resistance_ranked"
 RESISTANCE_COLLECTION = "resistance_collection"
-#: Its running task, what it was asked for, (cohort id, rows), the `Material` beside that, and the
-#: last `Resistance`.
+GENE_KIND = "gene_kind"
+GENE_LAYER = "gene_layer"
+#: Its running task, what it was asked for, (cohort id, rows, model hash), the `Material` beside
+#: that, and the last `Resistance`.
 RESISTANCE_TASK = "resistance_task"
 RESISTANCE_ASKED = "resistance_asked"
 RESISTANCE_MATERIAL = "resistance_material"
