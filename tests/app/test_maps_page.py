@@ -66,7 +66,12 @@ def test_drug_maps_are_those_of_the_drugs_page(open_page: Callable[..., AppTest]
     options = page.selectbox(key=keys.MAP_SPACE).options
     page.selectbox(key=keys.MAP_SPACE).set_value(options[-1]).run()
     assert not page.exception and not page.error
-    assert "Chance" in set(page.dataframe[0].value["Space"])
+    chemical, biological, agreement = (frame.value for frame in page.dataframe[:3])
+    assert list(chemical["name"]) == list(biological["name"]) and len(chemical) > 100
+    assert {"chemical_x", "chemical_y"} <= set(chemical.columns)
+    assert "Chance" in set(agreement["Space"])
+    said = texts(page.caption)
+    assert "the model in use has no part in them" in said and "alike structures" in said
 
 
 def store_example(with_pairs: bool) -> str:
