@@ -97,11 +97,13 @@ ATOM_GENES = "atom_genes"
 ATOM_SCORE = "atom_score"
 ATOM_LAYER = "atom_layer"
 ATOM_EXAMPLE = "atom_example"
+ATOM_OTHERS = "atom_others"
 #: Its running task, what it was asked for, (cohort id, model hash, `Drug`), and the last
-#: `AtomExplanation`.
+#: `AtomExplanation` with the `AtomAttention` of several models, where several were asked.
 ATOM_TASK = "atom_task"
 ATOM_ASKED = "atom_asked"
 ATOMS = "atoms"
+ATOM_RUNS = "atom_runs"
 
 #: The Resistance page: column and values of the groups, attention, thresholds, what is shown.
 RESISTANCE_COLUMN = "resistance_column"
