@@ -65,7 +65,7 @@ def test_two_groups_are_compared(open_page, tmp_path: Path) -> None:
     assert not page.exception and not page.error
     said = texts(page.caption)
     assert "not which genes do" in said and "best of many" in said and "in both networks" in said
-    assert [len(frame.value) for frame in page.dataframe] == [69, 69, 978]
+    assert [len(frame.value) for frame in page.dataframe] == [70, 70, 978]
     page.session_state["resistance-tabs"] = "Gene attention"
     page.run()
     page.selectbox(key=keys.GENE_KIND).set_value("rollout").run()
