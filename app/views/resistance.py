@@ -137,9 +137,10 @@ def outcome(cohort_id: str) -> None:
     elif task is not None and task.error is not None:
         show_error(task.error)
     found = st.session_state.get(keys.RESISTANCE)
-    # A result of another cohort would look like an answer to the choices above.
-    if found is not None and asked is not None and asked[0] == cohort_id:
-        resistance_view(found)
+    # A result of another cohort or model would look like an answer to the choices above.
+    now = (cohort_id, services.predictor().digest)
+    if found is not None and asked is not None and (asked[0], asked[2]) == now:
+        resistance_view(found, st.session_state[keys.RESISTANCE_MATERIAL][1])
 
 
 def before_treatment() -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from model_data import tiny_checkpoint
 from pages import texts
 from resistance_data import write_pairs, write_responders
 
+from app import keys
 from xpert_core.cohorts import read_cohort, to_pairs, to_profiles
+from xpert_core.explanation.genes import gene_summary
 from xpert_core.genes import load_panel
 from xpert_core.store import Store
 
@@ -51,7 +55,30 @@ def test_two_groups_are_compared(open_page, tmp_path: Path) -> None:
     table = page.dataframe[0].value
     assert len(table) == 978 and {"gene", "permutation_q", "hedges_g"} <= set(table.columns)
     assert "not what causes resistance" in texts(page.caption)
-    assert page.session_state["resistance_material"][0][0] == page.session_state["cohort_id"]
+    cohort, rows, digest = page.session_state["resistance_material"][0]
+    assert cohort == page.session_state["cohort_id"]
+    assert len(rows) == 8 and len(digest) == 64
+    model = page.session_state["resistance"].provenance["model_name"]
+    assert f"Model {model}, checkpoint {digest[:12]}" in texts(page.caption)
+    page.session_state["resistance-tabs"] = "Nulls"
+    page.run()
+    assert not page.exception and not page.error
+    said = texts(page.caption)
+    assert "not which genes do" in said and "best of many" in said and "in both networks" in said
+    assert [len(frame.value) for frame in page.dataframe] == [70, 70, 978]
+    page.session_state["resistance-tabs"] = "Gene attention"
+    page.run()
+    page.selectbox(key=keys.GENE_KIND).set_value("rollout").run()
+    assert not page.exception and not page.error
+    assert "rolled out over all base layers; mean over 8 samples" in texts(page.caption)
+    shown = page.dataframe[0].value
+    expected = gene_summary(page.session_state["resistance_material"][1].trained, "rollout")
+    assert list(shown["gene"]) == list(expected.index)
+    assert np.allclose(shown["cv (sd / mean)"], expected["cv"], atol=1e-5)
+    tiny_checkpoint(tmp_path / "tiny")
+    page.session_state["model"] = Store().registry.register(tmp_path / "tiny")
+    page.run()
+    assert not page.exception and not page.metric and not page.subheader
 
 
 def test_groups_that_are_too_small_are_refused(open_page, tmp_path: Path) -> None:

@@ -321,6 +321,52 @@ def gene_tokens(predictor: Predictor, sets: Mapping[str, Sequence[str]], most: i
     return Space("gene tokens of the network", vectors, labels, (note,))
 
 
+def drug_tokens(
+    predictor: Predictor,
+    wells: Wells,
+    *,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Space:
+    """Drugs of measured wells as the network embeds them, before any profile, dose or time.
+
+    A drug is the mean of its tokens: its place in the graph, the molecule and its atoms, as far as
+    the network has them. Drugs without a known structure or mechanism are left out, with a note.
+
+    Returns
+    -------
+    Space
+        One point a drug, vectors of shape (n_drugs, d_model), label ``mechanism`` (the first).
+
+    Raises
+    ------
+    DataError
+        If no drug is left.
+    """
+    rows = wells.rows
+    known = wells.take(((rows["smiles"] != "") & (rows["moa"] != "")).to_numpy())
+    if not len(known.rows):
+        raise DataError(
+            "No drug here has both a structure and a known mechanism.",
+            where=f"{len(rows)} wells",
+            fix="Choose wells of other drugs.",
+        )
+    first = ~known.rows["drug"].duplicated().to_numpy()
+    one_each = known.take(first)
+    drugs = [drug_of(one_each.take(np.arange(len(one_each.rows)) == i))
+             for i in range(len(one_each.rows))]  # fmt: skip
+    tokens, mask = _encoded_drugs(predictor, drugs, progress, cancelled)
+    weights = mask[..., None].to(tokens.dtype)
+    means = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    mechanism = one_each.rows["moa"].str.split(";").str[0].str.strip().to_numpy()
+    labels = pd.DataFrame(
+        {"mechanism": mechanism}, index=pd.Index(one_each.rows["drug"].to_numpy(), name="id")
+    )
+    left_out = rows["drug"].nunique() - len(drugs)
+    notes = (f"{left_out} drugs without structure or mechanism are left out.",) if left_out else ()
+    return Space("drug tokens of the network", means.numpy(), labels, notes)
+
+
 def predicted(prediction: Prediction, values: str = "x_deg") -> Space:
     """Rows of a result by their predicted ``"x_deg"`` or ``"x_pert"``."""
     rows = prediction.rows
