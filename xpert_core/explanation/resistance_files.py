@@ -24,7 +24,7 @@ def resistance_tables(found: Resistance) -> dict[str, pd.DataFrame]:
             name: pd.DataFrame(
                 {
                     "genes_p_below_0.05": one.null.counts_nominal,
-                    "genes_passing": one.null.counts,
+                    "genes_passing_by_test_p": one.null.counts,
                 }
             )
             for name, one in from_null.items()
