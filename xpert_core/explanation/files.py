@@ -100,6 +100,7 @@ def save_atoms(explanation: AtomExplanation, folder: Path, layer: str | None = N
             unit=f"{label}, share of all atoms",
         )
         for score, label in SCORES.items()
+        if scores[score].notna().all()
     }
     return save_tables(
         folder, atom_tables(explanation, layer), explanation.attention.provenance, figures
