@@ -23,7 +23,7 @@ from xpert_core.explanation.statistics import relabellings
 
 
 @dataclass(frozen=True)
-class Changes:
+class GroupChanges:
     """Measured change under treatment in A and in B.
 
     Attributes
@@ -56,7 +56,7 @@ class Changes:
 
 def compare_changes(
     pairs: PairedProfiles, groups: Groups, thresholds: Thresholds | None = None, *, seed: int = 0
-) -> Changes:
+) -> GroupChanges:
     """Test the change of each gene in both groups, and its difference.
 
     Each patient is its own block: the test is on the difference after minus before. Several pairs
@@ -75,7 +75,7 @@ def compare_changes(
     genes = pairs.panel.symbols
     change = average_by_patient(pairs.x_deg[groups.rows].astype(np.float64), groups.patients)
     in_b = groups.patient_in_b
-    return Changes(
+    return GroupChanges(
         change_table(change[~in_b], genes, thresholds),
         change_table(change[in_b], genes, thresholds),
         compare_groups(
