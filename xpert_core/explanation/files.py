@@ -140,6 +140,11 @@ def save_tables(
     return [folder / name for name in content]
 
 
+def file_word(text: str) -> str:
+    """A label as part of a file name."""
+    return "".join(c if c.isalnum() else "_" for c in text).strip("_") or "label"
+
+
 def check_folder(folder: Path, *, force: bool) -> None:
     """Refuse a folder that holds files, unless forced, before any work is done.
 
