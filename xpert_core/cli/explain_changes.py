@@ -11,7 +11,7 @@ from xpert_core.cli.explain import Force, Out, Scale, with_progress
 from xpert_core.cli.explain_resistance import choose_groups
 
 if TYPE_CHECKING:
-    from xpert_core.explanation.changes import Changes
+    from xpert_core.explanation.changes import GroupChanges
 
 TOP = 10
 
@@ -70,7 +70,7 @@ def changes(
     print(f"{len(written)} files written to {out}")
 
 
-def _print(found: Changes) -> None:
+def _print(found: GroupChanges) -> None:
     from rich.table import Table
 
     from xpert_core.cli.console import output

@@ -31,7 +31,7 @@ UNEQUAL = 1.25
 
 
 @dataclass(frozen=True)
-class Changes:
+class GroupChanges:
     """Measured change under treatment in A and in B.
 
     Attributes
@@ -89,7 +89,7 @@ def compare_changes(
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
-) -> Changes:
+) -> GroupChanges:
     """Test the change of each gene in both groups, and its difference.
 
     Each patient is its own block: the test is on the difference after minus before. Several pairs
@@ -132,7 +132,7 @@ def compare_changes(
     steps.end()
     steps.begin("Spread of the groups")
     unpooled = welch_test(change, in_b)
-    return Changes(
+    return GroupChanges(
         groups,
         change_table(change[~in_b], genes, thresholds),
         change_table(change[in_b], genes, thresholds),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from xpert_core.explanation.changes import Changes
+from xpert_core.explanation.changes import GroupChanges
 from xpert_core.explanation.changes_words import reading
 from xpert_core.explanation.files import save_tables
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xpert_core.explanation.resistance_figures import Chart
 
 
-def difference_table(found: Changes) -> pd.DataFrame:
+def difference_table(found: GroupChanges) -> pd.DataFrame:
     """The difference of the change by gene, smallest p first.
 
     Returns
@@ -35,7 +35,7 @@ def difference_table(found: Changes) -> pd.DataFrame:
     ]  # fmt: skip
 
 
-def change_tables(found: Changes) -> dict[str, pd.DataFrame]:
+def change_tables(found: GroupChanges) -> dict[str, pd.DataFrame]:
     """Tables by file name without suffix."""
     null = found.difference.null
     permuted = {"genes_p_below_0.05": null.counts_nominal, "genes_passing": null.counts}
@@ -50,7 +50,7 @@ def change_tables(found: Changes) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
 
 
-def report_text(found: Changes) -> str:
+def report_text(found: GroupChanges) -> str:
     """The reading as a Markdown page."""
     groups, about = found.groups, found.provenance
     head = [
@@ -65,7 +65,7 @@ def report_text(found: Changes) -> str:
     return "\n".join([*head, *(f"- {sentence}" for sentence in reading(found))]) + "\n"
 
 
-def change_volcano(found: Changes) -> Chart:
+def change_volcano(found: GroupChanges) -> Chart:
     """Volcano of the difference. Needs the extra ``app``."""
     from xpert_core.explanation.resistance_figures import volcano
 
@@ -79,7 +79,7 @@ def change_volcano(found: Changes) -> Chart:
     )
 
 
-def save_changes(found: Changes, folder: Path) -> list[Path]:
+def save_changes(found: GroupChanges, folder: Path) -> list[Path]:
     """Write the tables, the report, the provenance, and the volcano where it can be drawn.
 
     Returns

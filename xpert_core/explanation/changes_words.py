@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from xpert_core.explanation.changes import Changes
+from xpert_core.explanation.changes import GroupChanges
 from xpert_core.explanation.resistance import power_of
 from xpert_core.explanation.resistance_words import limits_of, named, null_sentence
 
@@ -21,7 +21,7 @@ BALANCED = (
 )
 
 
-def difference_sentence(found: Changes) -> str:
+def difference_sentence(found: GroupChanges) -> str:
     """How many genes change differently, and which."""
     one = found.difference
     count = len(one.passing)
@@ -40,7 +40,7 @@ def group_sentence(table: pd.DataFrame, name: str) -> str:
     return f"{text}: {named(passing)}." if passing else f"{text}."
 
 
-def spread_sentence(found: Changes) -> str:
+def spread_sentence(found: GroupChanges) -> str:
     """Whether the groups vary alike, and what a test says that does not need it."""
     text = (
         f"The variance of the change in A is {found.spread:.2f} times that in B (median over "
@@ -56,7 +56,7 @@ def spread_sentence(found: Changes) -> str:
     return text
 
 
-def reading(found: Changes) -> list[str]:
+def reading(found: GroupChanges) -> list[str]:
     """All of it, in the order a reader needs it."""
     a, b = found.groups.label_a, found.groups.label_b
     return [
