@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,17 @@ class Comparison:
         )
         rest = {"scores": scores, "differences": differences, "pairs": tuple(values["pairs"])}
         return cls(**{**values, **rest})
+
+    def without_ids(self) -> Comparison:
+        """The same with numbers in place of the ids of pairs and patients."""
+        number = {
+            p: str(i) for i, p in enumerate(dict.fromkeys(p["patient"] for p in self.pairs), 1)
+        }
+        pairs = tuple(
+            {**pair, "pair_id": str(i), "patient": number[pair["patient"]]}
+            for i, pair in enumerate(self.pairs, start=1)
+        )
+        return replace(self, pairs=pairs)
 
     def for_card(self) -> dict[str, Any]:
         """What a model card holds of it, with one line a model under ``scores``."""
