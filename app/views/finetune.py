@@ -228,11 +228,13 @@ def outcome(job: Job) -> None:
     with st.expander("What was taken over from the base model, and what was not"):
         for title, name in (("Taken over", "transferred"), ("New", "new"), ("Dropped", "dropped")):
             st.markdown(f"**{title}.** {plain('; '.join(moved[name]) or 'nothing')}")
-    if result["notes"]:
+    own = job.owner == services.store().owner
+    if own and result["notes"]:  # they may name patients
         with st.expander("What was assumed"):
             st.markdown("\n".join(f"- {plain(note)}" for note in result["notes"]))
-    with guarded():
-        model_actions(str(result["model_id"]))
+    if own:
+        with guarded():
+            model_actions(str(result["model_id"]))
 
 
 def model_actions(model_id: str) -> None:
@@ -255,7 +257,8 @@ def model_actions(model_id: str) -> None:
 
 def earlier() -> None:
     """Fine-tunings of this user, the last first."""
-    jobs = services.store().jobs.find(kinds=(KIND,))
+    store = services.store()
+    jobs = [job for job in store.jobs.find(kinds=(KIND,)) if job.owner == store.owner]
     if not jobs:
         return
     st.subheader("Your fine-tunings")

@@ -15,7 +15,7 @@ import numpy as np
 from xpert_core.cohorts.pair_checks import FEWEST_PAIRS, require_usable
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.errors import CohortError
-from xpert_core.finetuning.card import card_text
+from xpert_core.finetuning.card import card_text, without_ids
 from xpert_core.finetuning.compare import STATES, Comparison, compare, save_comparison
 from xpert_core.finetuning.config import FinetuneConfig
 from xpert_core.finetuning.data import CohortData, Defaults, prepare_cohort
@@ -50,7 +50,7 @@ class FinetuneResult:
     comparison : Comparison or None
     card : dict
     notes : tuple of str
-        What was assumed and left out.
+        What was assumed and left out; may name patients and samples, which the card does not.
     minutes, peak_memory_mib : float
         Of the final training; of the process so far.
     """
@@ -217,7 +217,7 @@ def _card(
         },
         "rows": {part: len(rows) for part, rows in split.parts().items()},
         "limits": _limits(cohort, pairs),
-        "notes": [*pairs.notes, *cohort.notes],
+        "notes": [*without_ids(pairs.notes), *cohort.notes],
         "config": {**config.to_dict(), "method": fitted.adapted.method},
         "history": fitted.progress.history,
     }
