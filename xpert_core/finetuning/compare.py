@@ -26,7 +26,7 @@ from xpert_core.finetuning.transfer import transfer
 from xpert_core.learning.loop import predict_rows
 from xpert_core.learning.splits import Split
 from xpert_core.model.checkpoint import Checkpoint
-from xpert_core.tokens.dataset import READOUTS
+from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS
 
 FINETUNED, BASE, SCRATCH, MEAN, MLP = "finetuned", "base", "scratch", "mean", "mlp"
 #: What each model is called; the method of the fine-tuned one is put in.
@@ -118,7 +118,8 @@ class Comparison:
         ``pair_id``, ``patient``, ``drug``, ``fold`` and the PCC of each model.
     verdict : str
     may_be_default : bool
-        Whether the interval of fine-tuned minus mean change lies above zero.
+        Whether the interval of fine-tuned minus mean change lies above zero, on the log2 read-out:
+        the one that predictions have.
     """
 
     method: str
@@ -358,6 +359,7 @@ def _conclude(
         for other in (MEAN, BASE, SCRATCH, MLP)
     )
     against = differences[0].pcc
+    read_log2 = int(data.readout[0]) == LOG2_READOUT
     better = bool(against.low > 0)  # False for NaN: without an interval nothing is shown
     drug = np.array(data.drug_names)[data.drug_index[rows]]
     number = np.repeat(np.arange(len(splits)) + 1, [len(split.test) for split in splits])
@@ -383,18 +385,26 @@ def _conclude(
         differences=differences,
         epochs={m: [f.epochs[m] for f in folds] for m in (FINETUNED, SCRATCH)},
         pairs=pairs,
-        verdict=_verdict(scores, against, len(set(patients.tolist()))),
-        may_be_default=better,
+        verdict=_verdict(scores, against, len(set(patients.tolist())), read_log2=read_log2),
+        may_be_default=better and read_log2,
     )
 
 
-def _verdict(scores: tuple[ModelScore, ...], against: Interval, n_patients: int) -> str:
+def _verdict(
+    scores: tuple[ModelScore, ...], against: Interval, n_patients: int, *, read_log2: bool
+) -> str:
     own, mean = (next(s for s in scores if s.model == m) for m in (FINETUNED, MEAN))
     numbers = (
         f"PCC {own.pcc} against {mean.pcc} on {n_patients} held-out patients, difference {against}"
     )
     if against.low > 0:
-        return f"The fine-tuned model is better than the mean change of the cohort: {numbers}."
+        unread = "" if read_log2 else (
+            " It must not be made the default: this is the z-score read-out, and predictions are "
+            "read out as log2 changes, which were scored on no patient."
+        )  # fmt: skip
+        return (
+            f"The fine-tuned model is better than the mean change of the cohort: {numbers}.{unread}"
+        )
     worse = "worse" if against.high < 0 else "not better"
     return (
         f"The fine-tuned model is {worse} than the mean change of the cohort: {numbers}. It must "

@@ -63,9 +63,16 @@ class RegisteredModel:
     @property
     def why_not_default(self) -> str:
         """Why it must not be anybody's default; "" when its card does not speak against it."""
+        from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS
+
         compared = self.card.get("comparison")
         if not isinstance(compared, Mapping) or compared.get("may_be_default") is not False:
             return ""
+        readouts = {line.get("readout") for line in compared.get("scores", ())}
+        if not readouts:
+            return "it was not compared with the mean change of its cohort"
+        if READOUTS[LOG2_READOUT] not in readouts:
+            return "its scores are of z-scores, and predictions are read out as log2 changes"
         return "it was not better than the mean change of its cohort"
 
     @property
