@@ -109,7 +109,7 @@ def choices(pairs_id: str) -> dict[str, Any] | None:
     for warning in check.warnings:
         st.warning(plain(warning))
     registry = services.store().registry
-    models = {model.id: model for model in registry.list()}
+    models = {model.id: model for model in registry.list() if not model.why_not_finetune}
     default = registry.default().id
     order = sorted(models, key=lambda key: key != default)
     left, right = st.columns(2)
@@ -145,7 +145,18 @@ def choices(pairs_id: str) -> dict[str, Any] | None:
         found["drop_unknown"] = st.checkbox(
             "Leave out pairs whose drug is not known", key="finetune-drop"
         )
-    found["config"] = {"method": method, "max_epochs": int(epochs), "seed": int(seed)}
+        lr = st.number_input(
+            "Highest learning rate",
+            min_value=1e-7,
+            max_value=1.0,
+            value=None,
+            format="%g",
+            key="finetune-lr",
+            placeholder="0.01 for adapters, 0.001 for all parameters",
+            help="Lower it where a training stops because its loss is not a number.",
+        )
+    config = {"method": method, "max_epochs": int(epochs), "seed": int(seed)}
+    found["config"] = config if lr is None else {**config, "lr": float(lr)}
     return found if check.can_finetune else None
 
 

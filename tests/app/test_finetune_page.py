@@ -87,10 +87,12 @@ def test_pairs_are_checked_kept_and_submitted(open_page: Open) -> None:
     # The file says neither dose nor a time that can be read: the page asks.
     assert page.text_input(key="finetune-dose").value
     page.text_input(key="finetune-name").set_value("mine").run()
+    page.number_input(key="finetune-lr").set_value(0.002).run()
     page.button(key="start-finetune").click().run()
     assert not page.exception and not page.error
     (job,) = Store().jobs.find()
     assert job.kind == "finetune" and job.params["name"] == "mine" and job.params["folds"] == 5
+    assert job.params["config"]["lr"] == 0.002
     assert len(Store().pairs.load(job.params["pairs_id"])) == 9
     assert page.query_params[keys.JOB] == job.id
     assert "Waiting for a worker" in texts(page.caption)

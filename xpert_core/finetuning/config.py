@@ -81,6 +81,11 @@ class FinetuneConfig:
                     f"The setting {name} cannot be {getattr(self, name):g}.",
                     fix=f"Give a number above {low:g}, at most {high:g}.",
                 )
+        if self.lr is not None and not 0 < self.lr <= 1:
+            raise DataError(
+                f"The learning rate cannot be {self.lr:g}.",
+                fix="Give a number above 0, at most 1; without one, that of the method is used.",
+            )
         if min(self.max_epochs, self.patience, self.batch_rows) < 1:
             raise DataError(
                 "Epochs, patience and pairs a step must be at least 1.",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import Any
 
-from xpert_core.files import atomic_path
+from xpert_core.errors import DataError
 from xpert_core.jobs.context import JobContext
 
 #: Result of the finished training, kept until the job has ended: a training that is repeated takes
@@ -41,12 +40,7 @@ def finetune(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     from xpert_core.finetuning.finetune import MODEL, WORK
     from xpert_core.store.registered import FINE_TUNED
 
-    finished = context.folder / FINISHED
-    if not finished.is_file():
-        found = _trained(context, params)
-        with atomic_path(finished) as temporary:
-            temporary.write_text(json.dumps(found), encoding="utf-8")
-    kept = json.loads(finished.read_text(encoding="utf-8"))
+    kept = context.once(FINISHED, lambda: _trained(context, params))
     context.stage("Registering the model")
     # The same checkpoint is kept once, so a job that is killed here may do this again.
     model_id = context.store.registry.register(
@@ -68,10 +62,16 @@ def _trained(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     from xpert_core.model.checkpoint import load_checkpoint
 
     store = context.store
-    context.progress(0, 0, "Reading the cohort")
-    pairs = store.pairs.load(params["pairs_id"])
     chosen = params.get("base")
     base = store.registry.get(chosen) if chosen else store.registry.default()
+    if base.why_not_finetune:
+        raise DataError(
+            f"'{base.name}' cannot be fine-tuned: {base.why_not_finetune}.",
+            where=base.id,
+            fix="Choose another base model.",
+        )
+    context.progress(0, 0, "Reading the cohort")
+    pairs = store.pairs.load(params["pairs_id"])
     context.check()
     given = {name: params[name] for name in ("drug", "dose", "time") if params.get(name)}
     result = run(

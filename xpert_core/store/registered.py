@@ -10,6 +10,7 @@ from typing import Any
 
 from xpert_core.errors import CheckpointError
 from xpert_core.prediction.models import (
+    finetuning_obstacle,
     model_folder,
     obstacle,
     shipped_default,
@@ -85,6 +86,16 @@ class RegisteredModel:
         except CheckpointError as error:
             return error.what
         return obstacle(document["bins"], document["featurizer"])
+
+    @property
+    def why_not_finetune(self) -> str:
+        """Why it cannot be the base of a fine-tuning; "" when nothing is known against it."""
+        from xpert_core.model.checkpoint import read_config
+
+        try:
+            return finetuning_obstacle(read_config(self.folder))
+        except CheckpointError as error:
+            return error.what
 
 
 def shipped() -> tuple[RegisteredModel, ...]:
