@@ -41,6 +41,8 @@ _BASELINES = {MEAN: "mean-drug", MLP: "mlp-no-drug"}
 PART = "test patients"
 #: Folder of the states of trainings that are not done.
 STATES = "state"
+#: Steps of progress that each training counts for.
+STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,11 @@ class Comparison:
         return {"scores": lines, "why": self.verdict, **{name: values[name] for name in kept}}
 
 
+def comparison_steps(folds: int) -> int:
+    """Steps of a comparison's progress: two models are trained in each fold."""
+    return 2 * STEPS * folds
+
+
 @dataclass(frozen=True)
 class _Fold:
     """Predictions of one fold: x_deg of each model for its test rows, and best epochs."""
@@ -251,7 +258,8 @@ def compare(
             _save(file, identity, done)
             shutil.rmtree(folder / STATES, ignore_errors=True)
         found.append(done)
-    hooks.progress(1, 1, "Comparison done")
+    steps = comparison_steps(len(splits))
+    hooks.progress(steps, steps, "Comparison done")
     return _conclude(cohort, splits, found, config, method)
 
 
@@ -269,7 +277,8 @@ def _run_fold(
     x_deg, epochs = {}, {}
     named = f"fold {fold + 1} of {folds}"
     for step, (model, how) in enumerate(((FINETUNED, method), (SCRATCH, "scratch"))):
-        own = _part_of(hooks, 2 * fold + step, 2 * folds)
+        first = STEPS * (2 * fold + step)
+        own = hooks.part(first, first + STEPS, comparison_steps(folds))
         fitted = fit_patients(
             base, cohort, split, config, folder / STATES, own, method=how,
             label=f"{LABELS[model].format(method=method)}, {named}",
@@ -290,15 +299,6 @@ def _run_fold(
         baseline.fit(complete, rows, split.valid)
         x_deg[model] = baseline.predict(complete, split.test)
     return _Fold(x_deg, epochs)
-
-
-def _part_of(hooks: Hooks, step: int, steps: int) -> Hooks:
-    """Hooks of one step, whose progress counts in that of all steps (a hundred parts each)."""
-
-    def progress(done: int, total: int, text: str) -> None:
-        hooks.progress(100 * step + 100 * done // max(total, 1), 100 * steps, text)
-
-    return Hooks(progress, hooks.metric, hooks.cancelled)
 
 
 def _as_it_is(base: Checkpoint, cohort: CohortData, split: Split) -> np.ndarray:

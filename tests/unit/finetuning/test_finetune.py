@@ -56,7 +56,14 @@ def test_the_files_of_the_model_name_no_patient_and_no_sample(base, tmp_path) ->
     found = pairs_of(pd.concat([frame.iloc[:22], again, lone, constant], ignore_index=True))
     ids = {*frame["patient_id"], *frame["sample_id"], "biopsy99x"}
     assert sum(any(name in note for name in ids) for note in found.notes) >= 3
-    out = finetune(found, base, tmp_path, QUICK.with_(max_epochs=1), folds=2)
+    heard: list[tuple[int, int, str]] = []
+    hooks = Hooks(progress=lambda *said: heard.append(said))
+    out = finetune(found, base, tmp_path, QUICK.with_(max_epochs=1), folds=2, hooks=hooks)
+    trained = [(done, total) for done, total, text in heard if "epoch" in text or "done" in text]
+    assert trained == sorted(trained) and trained[-1] == (
+        500,
+        500,
+    )  # two folds of two, and the last
     assert set(found.notes) <= set(out.notes)
     for file in ("config.json", "README.md"):
         text = (out.folder / file).read_text(encoding="utf-8")
