@@ -9,7 +9,7 @@ import pandas as pd
 import vl_convert
 
 from xpert_core.cohorts import PairedProfiles, paired_example_path, read_cohort, to_pairs
-from xpert_core.explanation.changes import Changes, compare_changes
+from xpert_core.explanation.changes import GroupChanges, compare_changes
 from xpert_core.explanation.changes_files import change_volcano
 from xpert_core.explanation.changes_words import (
     BALANCED,
@@ -38,7 +38,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def flipped_counts(
-    pairs: PairedProfiles, groups: Groups, found: Changes, test: Test, seed: int = 0
+    pairs: PairedProfiles, groups: Groups, found: GroupChanges, test: Test, seed: int = 0
 ) -> np.ndarray:
     """Genes that pass when the groups differ in spread alone: a wild bootstrap.
 
@@ -65,7 +65,7 @@ def flipped_counts(
     return np.array(counts)
 
 
-def flip_sentences(pairs: PairedProfiles, groups: Groups, found: Changes) -> tuple[str, str]:
+def flip_sentences(pairs: PairedProfiles, groups: Groups, found: GroupChanges) -> tuple[str, str]:
     """What the counts come to, and both tests beside groups that differ in spread alone."""
     observed = {
         "moderated t": (
@@ -101,7 +101,7 @@ def flip_sentences(pairs: PairedProfiles, groups: Groups, found: Changes) -> tup
     )
 
 
-def top_table(found: Changes) -> pd.DataFrame:
+def top_table(found: GroupChanges) -> pd.DataFrame:
     """The genes of smallest p."""
     top = found.difference.table.head(N_GENES)
     signed = {

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from xpert_core.cohorts.records import Profiles
@@ -159,7 +158,7 @@ def _page(table: pd.DataFrame, predictors: Sequence[Predictor], dose: str, time:
         "| --- | --- | --- | --- | --- |",
     ]
     for row in table.itertuples():
-        spearman = "-" if np.isnan(row.mean_spearman) else f"{row.mean_spearman:+.2f}"
+        spearman = "-" if pd.isna(row.mean_spearman) else f"{row.mean_spearman:+.2f}"
         lines.append(
             f"| {row.explained} | {row.items} | {row.mean_cosine:.4f} | {row.mean_cv:.3f} | "
             f"{spearman} |"

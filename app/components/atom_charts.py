@@ -89,7 +89,7 @@ def stability_chart(items: pd.DataFrame, title: str) -> Chart:
             alt.Tooltip("cv:Q", title="SD / mean", format=".2f"),
         ],
     )
-    first = table.loc[table["mean"].idxmax()]
+    first = table.iloc[int(table["mean"].to_numpy().argmax())]
     description = (
         f"Points with bars. {title}, of {len(table)} atoms with one standard deviation. Highest: "
         f"{first['atom']}, {first['mean']:.1%}. The table below holds the numbers."

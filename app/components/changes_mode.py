@@ -16,7 +16,7 @@ from app.components.text import plain
 from app.tasks import Task, launch, running, take, watch
 from xpert_core.cohorts import PairedProfiles, require_sound
 from xpert_core.errors import CohortError, ExplanationError
-from xpert_core.explanation.changes import Changes, compare_changes
+from xpert_core.explanation.changes import GroupChanges, compare_changes
 from xpert_core.explanation.differential import Thresholds
 from xpert_core.explanation.groups import Groups
 from xpert_core.prediction.predictor import Cancelled, Progress
@@ -86,7 +86,7 @@ def _work(
     thresholds: Thresholds,
     progress: Progress,
     cancelled: Cancelled,
-) -> Changes:
+) -> GroupChanges:
     return compare_changes(pairs, groups, thresholds, progress=progress, cancelled=cancelled)
 
 
@@ -102,7 +102,7 @@ def _outcome(pairs_id: str) -> None:
         st.info("The comparison was cancelled. Nothing was stored.")
     elif task is not None and task.error is not None:
         show_error(task.error)
-    found: Changes | None = st.session_state.get(keys.CHANGES)
+    found: GroupChanges | None = st.session_state.get(keys.CHANGES)
     # A result of other pairs would look like an answer to the choices above.
     if found is not None and st.session_state.get(keys.CHANGES_ASKED) == pairs_id:
         changes_view(found)

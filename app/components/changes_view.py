@@ -13,7 +13,7 @@ from app.components.charts import draw
 from app.components.exports import csv_bytes, download, figure_bar
 from app.components.text import plain, slug, without_formulas
 from xpert_core.explanation import resistance_figures as figures
-from xpert_core.explanation.changes import Changes
+from xpert_core.explanation.changes import GroupChanges
 from xpert_core.explanation.changes_files import change_volcano, difference_table
 from xpert_core.explanation.changes_words import (
     BALANCED,
@@ -29,7 +29,7 @@ DIFFERENCE = "Difference of the change"
 
 
 @st.fragment
-def changes_view(found: Changes) -> None:
+def changes_view(found: GroupChanges) -> None:
     """Draw a comparison of changes; its selector redraws this part of the page only."""
     groups = found.groups
     st.subheader(
@@ -49,7 +49,7 @@ def changes_view(found: Changes) -> None:
     st.caption(plain(LIMITS))
 
 
-def _numbers(found: Changes) -> None:
+def _numbers(found: GroupChanges) -> None:
     columns = st.columns(5)
     columns[0].metric("Patients, A and B", f"{found.groups.n_a} and {found.groups.n_b}")
     columns[1].metric("Genes changing in A", int(found.in_a["passes"].sum()))
@@ -58,7 +58,7 @@ def _numbers(found: Changes) -> None:
     columns[4].metric("Changing differently, Welch's t", found.welch_passing)
 
 
-def _difference(found: Changes) -> None:
+def _difference(found: GroupChanges) -> None:
     st.markdown(plain(difference_sentence(found)))
     chart = change_volcano(found)
     draw(chart)
@@ -70,7 +70,7 @@ def _difference(found: Changes) -> None:
     figure_bar(chart, difference_table(found), _stem(found, "difference"), "changes-difference")
 
 
-def _tables(found: Changes) -> None:
+def _tables(found: GroupChanges) -> None:
     tables = {
         DIFFERENCE: difference_table(found),
         f"Change in A ({found.groups.label_a})": found.in_a.reset_index(),
@@ -116,7 +116,7 @@ def _columns(unit: str) -> dict[str, Any]:
     }
 
 
-def _null(found: Changes) -> None:
+def _null(found: GroupChanges) -> None:
     st.markdown("**Permuted labels:** how many genes seem to change differently when the groups "
                 "mean nothing.")  # fmt: skip
     st.markdown(plain(null_sentence(found.difference, "Difference")))
@@ -125,6 +125,6 @@ def _null(found: Changes) -> None:
     figure_bar(chart, figures.null_table(found.difference), _stem(found, "null"), "changes-null")
 
 
-def _stem(found: Changes, part: str) -> str:
+def _stem(found: GroupChanges, part: str) -> str:
     cohort = slug(found.provenance["cohort"])
     return f"xpert_{cohort}_changes_{slug(part)}_{date.today().isoformat()}"

@@ -11,7 +11,7 @@ import streamlit as st
 from app.components.charts import MISSING, Chart, draw
 from app.components.exports import figure_bar
 from app.components.text import count, plain, without_formulas
-from xpert_core.finetuning.compare import FINETUNED, MEAN, Comparison
+from xpert_core.finetuning.compare import FINETUNED, Comparison
 
 COLUMNS = {
     "model": "Model",
@@ -27,8 +27,7 @@ COLUMNS = {
 
 def comparison_view(found: Comparison, key: str) -> None:
     """Verdict, chart, table, and what the numbers mean."""
-    better = found.difference(MEAN).pcc.low > 0
-    (st.success if better else st.warning)(plain(found.verdict))
+    (st.success if found.may_be_default else st.warning)(plain(found.verdict))
     table = score_table(found)
     chart = score_chart(found, table)
     draw(chart)

@@ -50,7 +50,8 @@ def sharing(
 HELP = {
     "cohort": "All users see its samples, ids and values, and can predict from it.",
     "result": "All users see this result with its sample ids and drugs; the cohort stays yours.",
-    "job": "All users see this job and its log; what it stores stays yours.",
+    "job": "All users see this job, its log and its scores, without ids of patients; cohort and "
+    "model stay yours.",
     "model": "All users can look at this model, download it and predict with it.",
 }
 

@@ -106,7 +106,7 @@ def choices(pairs_id: str) -> dict[str, Any] | None:
     for warning in check.warnings:
         st.warning(plain(warning))
     registry = services.store().registry
-    models = {model.id: model for model in registry.list()}
+    models = {model.id: model for model in registry.list() if not model.why_not_finetune}
     default = registry.default().id
     order = sorted(models, key=lambda key: key != default)
     left, right = st.columns(2)
@@ -142,7 +142,18 @@ def choices(pairs_id: str) -> dict[str, Any] | None:
         found["drop_unknown"] = st.checkbox(
             "Leave out pairs whose drug is not known", key="finetune-drop"
         )
-    found["config"] = {"method": method, "max_epochs": int(epochs), "seed": int(seed)}
+        lr = st.number_input(
+            "Highest learning rate",
+            min_value=1e-7,
+            max_value=1.0,
+            value=None,
+            format="%g",
+            key="finetune-lr",
+            placeholder="0.01 for adapters, 0.001 for all parameters",
+            help="Lower it where a training stops because its loss is not a number.",
+        )
+    config = {"method": method, "max_epochs": int(epochs), "seed": int(seed)}
+    found["config"] = config if lr is None else {**config, "lr": float(lr)}
     return found if check.can_finetune else None
 
 
@@ -225,11 +236,13 @@ def outcome(job: Job) -> None:
     with st.expander("What was taken over from the base model, and what was not"):
         for title, name in (("Taken over", "transferred"), ("New", "new"), ("Dropped", "dropped")):
             st.markdown(f"**{title}.** {plain('; '.join(moved[name]) or 'nothing')}")
-    if result["notes"]:
+    own = job.owner == services.store().owner
+    if own and result["notes"]:  # they may name patients
         with st.expander("What was assumed"):
             st.markdown("\n".join(f"- {plain(note)}" for note in result["notes"]))
-    with guarded():
-        model_actions(str(result["model_id"]))
+    if own:
+        with guarded():
+            model_actions(str(result["model_id"]))
 
 
 def model_actions(model_id: str) -> None:
@@ -252,7 +265,8 @@ def model_actions(model_id: str) -> None:
 
 def earlier() -> None:
     """Fine-tunings of this user, the last first."""
-    jobs = services.store().jobs.find(kinds=(KIND,))
+    store = services.store()
+    jobs = [job for job in store.jobs.find(kinds=(KIND,)) if job.owner == store.owner]
     if not jobs:
         return
     st.subheader("Your fine-tunings")

@@ -25,6 +25,18 @@ from xpert_core.store.job_records import CANCELLED, DONE, FAILED
 IDLE_S = 5.0
 
 
+#: What stays of each kind of job when it is deleted, and what does not.
+KEPT = {
+    "predict": "The result that it stored stays.",
+    "train": "The model that it registered stays.",
+    "finetune": "The model that it registered stays, with its scores in its card; the comparison "
+    "patient by patient goes.",
+    "benchmark": "The numbers that it stored stay; its report and predictions go, unless they were "
+    "written to a folder of your own.",
+    "explain": "The files of the explanation go with it: download them first.",
+}
+
+
 def retry(job_id: str, owner: str) -> None:
     """Put a failed or cancelled job back into the queue."""
     with guarded_callback():
@@ -40,10 +52,8 @@ def confirm_deletion(job: Job, owner: str) -> None:
             services.store().jobs.delete(job_id, owner)
             st.query_params.pop(keys.JOB, None)
 
-    words = (
-        f"{plain(job.title)} will be deleted with its log and its checkpoints. Results that it "
-        "stored stay."
-    )
+    kept = KEPT.get(job.kind, "")
+    words = f"{plain(job.title)} will be deleted with its log and its checkpoints. {kept}"
     confirm_in_dialog(words, "confirm-delete-job", delete, job.id)
 
 
@@ -183,6 +193,8 @@ def result_of(job: Job) -> None:
             query_params={keys.RUN: run_id},
         )
     else:
+        if job.kind == "train":
+            st.page_link("views/models.py", label="All models", icon=":material/link:")
         st.json(job.result or {}, expanded=1)
 
 

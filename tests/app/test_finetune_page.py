@@ -26,6 +26,7 @@ from xpert_core.finetuning.compare import (
 from xpert_core.genes import load_panel
 from xpert_core.store import Store
 from xpert_core.store.job_records import WorkerName
+from xpert_core.store.models import LOCAL_OWNER
 
 Open = Callable[..., AppTest]
 
@@ -60,10 +61,10 @@ def comparison(gain: float) -> Comparison:
                       better)  # fmt: skip
 
 
-def finished(gain: float, model_id: str) -> str:
+def finished(gain: float, model_id: str, owner: str = LOCAL_OWNER) -> str:
     """A job that is done; returns its id."""
     store, worker = Store(), WorkerName("here", 1, "e" * 16)
-    job_id = store.jobs.submit("finetune", {}, title="Fine-tuning: nivolumab")
+    job_id = store.jobs.submit("finetune", {}, title="Fine-tuning: nivolumab", owner=owner)
     claim = store.claims.claim(worker)
     assert claim is not None
     method = {"method": "adapters", "trained": 10, "parameters": 1000, "share": 0.01}
@@ -87,10 +88,12 @@ def test_pairs_are_checked_kept_and_submitted(open_page: Open) -> None:
     # The file says neither dose nor a time that can be read: the page asks.
     assert page.text_input(key="finetune-dose").value
     page.text_input(key="finetune-name").set_value("mine").run()
+    page.number_input(key="finetune-lr").set_value(0.002).run()
     page.button(key="start-finetune").click().run()
     assert not page.exception and not page.error
     (job,) = Store().jobs.find()
     assert job.kind == "finetune" and job.params["name"] == "mine" and job.params["folds"] == 5
+    assert job.params["config"]["lr"] == 0.002
     assert len(Store().pairs.load(job.params["pairs_id"])) == 9
     assert page.query_params[keys.JOB] == job.id
     assert "Waiting for a worker" in texts(page.caption)
@@ -131,6 +134,21 @@ def test_the_outcome_says_what_the_model_is_worth(open_page: Open, tmp_path: obj
     assert "It is better." in texts(better.success)
     listed = open_page("finetune")
     assert not listed.exception and not listed.error
+
+
+def test_a_shared_job_shows_scores_but_neither_names_nor_actions(open_page: Open) -> None:
+    from xpert_core.prediction.models import shipped_default
+
+    mine, theirs = (finished(0.1, shipped_default(), owner) for owner in (LOCAL_OWNER, "ana"))
+    Store().for_owner("ana").jobs.share(theirs, True)
+    page = open_page("finetune", **{keys.JOB: mine})
+    assert "nivolumab has no structure" in texts(page.markdown)
+    assert [b.key for b in page.button if b.key == "default-finetuned"]
+    page = open_page("finetune", **{keys.JOB: theirs})
+    assert not page.exception and not page.error
+    assert "It is better." in texts(page.success)
+    assert "nivolumab has no structure" not in texts(page.markdown)
+    assert not [b.key for b in page.button if b.key == "default-finetuned"]
 
 
 def test_stored_pairs_are_deleted_after_a_second_click(open_page: Open) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from job_workers import until
 
-from xpert_core.cli.app import _go_to, dashboard_script
+from xpert_core.cli.app import _go_to, dashboard_script, default_workers
 from xpert_core.store import Store
 
 pytest.importorskip("streamlit")
@@ -61,6 +61,14 @@ def test_the_database_stays_where_the_user_meant_it(
     assert os.environ["XPERT_DATABASE_URL"] == kept.format(here=tmp_path)
 
 
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (16, 2)])
+def test_two_workers_where_two_cores_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert default_workers() == workers
+
+
 def test_serves_from_another_folder_and_stops_when_told(tmp_path: Path) -> None:
     port = free_port()
     project = dashboard_script().parent.parent
@@ -73,6 +81,8 @@ def test_serves_from_another_folder_and_stops_when_told(tmp_path: Path) -> None:
             "app",
             "--port",
             str(port),
+            "--workers",
+            "2",
         ],
         cwd=tmp_path,
         env=environment,
@@ -84,7 +94,7 @@ def test_serves_from_another_folder_and_stops_when_told(tmp_path: Path) -> None:
     try:
         wait_until_healthy(port, process)
         store = Store(f"sqlite:///{tmp_path / 'data' / 'xpert.db'}")
-        until(store.claims.workers)
+        until(lambda: len(store.claims.workers()) == 2)
     finally:
         # To this process alone: a child left behind would keep the pipe open and the port taken.
         process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,17 @@ from typer.testing import CliRunner
 from xpert_core.cli.application import application
 from xpert_core.finetuning.compare import load_comparison
 from xpert_core.genes import load_panel
-from xpert_core.model.checkpoint import load_checkpoint
+from xpert_core.model.checkpoint import load_checkpoint, save_checkpoint
+from xpert_core.store import Store
 
 pytest.importorskip("lightning")
 
 runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XPERT_DATA_DIR", str(tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +67,22 @@ def test_compares_trains_and_the_model_predicts(cohort: Path, base: Path, tmp_pa
     model = load_checkpoint(out / "model")
     assert model.meta.name == "mine"
     assert model.digest[:12] in result.output
+    kept = Store().registry.get("mine")
+    assert (kept.digest, kept.kind) == (model.digest, "fine-tuned")
+    assert kept.parents == (load_checkpoint(base).digest,)
+    # Without a word on its origin, the card says it.
+    Store().registry.delete("mine")
+    added = runner.invoke(application, ["model", "add", str(out / "model")])
+    assert added.exit_code == 0, added.output
+    again = Store().registry.get("mine")
+    assert (again.kind, again.parents) == (kept.kind, kept.parents)
     predicted = runner.invoke(
         application,
         ["predict", "--cohort", str(cohort), "--drug", "nivolumab", "--model", str(out / "model"),
          "--out", str(tmp_path / "result.csv")],
     )  # fmt: skip
     assert predicted.exit_code == 0, predicted.output
+    more = (*more, "--lr", 0.002, "--no-register")
     again = finetune(cohort, *more)
     assert again.exit_code == 2
     assert "would be overwritten" in again.output
@@ -94,6 +111,21 @@ def test_two_files_and_bad_settings(cohort: Path, base: Path, tmp_path: Path) ->
     result = finetune(before, "--after", after, "--base", base, "--check")
     assert result.exit_code == 0, result.output
     assert "before.csv + after.csv, 9 pairs of 9 patients" in result.output
+    result = finetune(cohort, "--base", base, "--lr", -1)
+    assert result.exit_code == 2 and "The learning rate cannot be -1." in result.output
     result = finetune(cohort, "--base", base, "--method", "magic")
     assert result.exit_code == 2
     assert "Use one of auto, adapters, full." in result.output
+
+
+def test_a_base_that_cannot_be_fine_tuned_is_refused_before_the_cohort_is_read(
+    base: Path, tmp_path: Path
+) -> None:
+    """The bin edges of published weights are not known."""
+    folder = tmp_path / "published"
+    loaded = load_checkpoint(base)
+    meta = replace(loaded.meta, bins={**loaded.meta.bins, "kind": "unknown"})
+    save_checkpoint(folder, loaded.model, meta, "# published\n")
+    result = finetune(tmp_path / "absent.csv", "--base", folder)
+    assert result.exit_code == 2
+    assert "cannot be fine-tuned: the edges of its expression bins are not known" in result.output

@@ -14,8 +14,12 @@ from xpert_core.cohorts import PairedProfiles, paired_example_path, read_cohort,
 from xpert_core.errors import StoreError
 from xpert_core.genes import load_panel
 from xpert_core.jobs import submit
+from xpert_core.jobs.finetuning import FINISHED
 from xpert_core.model.checkpoint import load_checkpoint
 from xpert_core.store import Store
+from xpert_core.store.claims import Claims
+from xpert_core.store.job_records import Claim
+from xpert_core.store.registered import FINE_TUNED
 
 pytest.importorskip("lightning")
 
@@ -75,3 +79,37 @@ def test_pairs_of_another_user_are_not_there(store: Store, pairs: PairedProfiles
     failed = attempt(store)
     assert failed.status == "failed"
     assert failed.failure is not None and "no paired cohort" in failed.failure.what
+
+
+def test_a_kill_at_the_end_leaves_one_model(
+    store: Store, pairs: PairedProfiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_checkpoint(tmp_path / "tiny")
+    ana = store.for_owner("ana")
+    base = ana.registry.register(tmp_path / "tiny")
+    submit(ana, "finetune", {"pairs_id": ana.pairs.save(pairs), "base": base, "config": CONFIG,
+                             "folds": 0})  # fmt: skip
+
+    class Killed(BaseException):
+        """Stands for the end of the process between registering and writing the result."""
+
+    held: list[Claim] = []
+
+    def die(_: Claims, claim: Claim, __: object) -> bool:
+        held.append(claim)
+        raise Killed
+
+    with monkeypatch.context() as broken, pytest.raises(Killed):
+        broken.setattr(Claims, "finish", die)
+        attempt(store)
+    (left,) = [model for model in ana.registry.list() if model.kind == FINE_TUNED]
+    (job,) = ana.jobs.find()
+    folder = store.jobs.folder(job.id)
+    assert job.status == "running" and (folder / FINISHED).is_file()
+    assert not (folder / "finetuning" / "work").exists()
+    assert store.claims.release(held[0])
+    done = attempt(store)
+    assert done.status == "done", done.failure
+    (only,) = [model for model in ana.registry.list() if model.kind == FINE_TUNED]
+    assert done.result and done.result["model_id"] == only.id == left.id
+    assert done.result["digest"] == only.digest

@@ -76,6 +76,12 @@ def test_predict_takes_the_owners_models_and_cohorts_and_no_others(
     submit(store, "predict", {**params, "model": model}, owner="ben")
     failed = attempt(store)
     assert failed.failure is not None and "no such model" in failed.failure.what
+    # Nor by the folder of the checkpoint, which any user could name.
+    folder = str(store.registry.get(model, "ana").folder)
+    for kind, more in (("predict", {}), ("explain", {"what": "genes"})):
+        submit(store, kind, {**params, **more, "model": folder}, owner="ben")
+        failed = attempt(store)
+        assert failed.failure is not None and "no such model" in failed.failure.what
     assert store.runs("ben")["owner"].tolist() == []
 
 
@@ -104,8 +110,14 @@ def test_train_goes_on_from_the_last_epoch_to_the_same_model(store: Store, tmp_p
     assert stopped.result["scores"] == whole.result["scores"]
     assert Path(stopped.result["folder"]).is_relative_to(store.jobs.folder(first))
     assert (tmp_path / "out" / "model").is_dir()
+    models = [store.registry.get(r["model_id"]) for r in (stopped.result, whole.result)]
+    assert [(m.kind, m.digest) for m in models] == [
+        ("trained", r["digest"]) for r in (stopped.result, whole.result)
+    ]
     assert [m["epoch"] for m in store.jobs.metrics(first)] == [1, 2, 3]
     assert "last whole epoch" in store.jobs.log(first)[-1].payload["text"]
+    store.jobs.delete(first)
+    assert load_checkpoint(models[0].folder).digest == models[0].digest
 
 
 def test_benchmark_keeps_its_numbers_for_the_owner(store: Store, tmp_path: Path) -> None:

@@ -39,10 +39,16 @@ def app(
     worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Also work on background jobs.")
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Jobs at a time; by default 2, or 1 where there is one processor core."
+        ),
+    ] = None,
 ) -> None:
-    """Serve the dashboard, with a worker for its background jobs.
+    """Serve the dashboard, with workers for its background jobs.
 
-    Open the address it prints in a browser; Ctrl-C stops both.
+    Open the address it prints in a browser; Ctrl-C stops them all.
     """
     from importlib.util import find_spec
 
@@ -54,12 +60,20 @@ def app(
         )
     _go_to(script.parents[1])
     if worker:
-        _start_worker()
+        for _ in range(workers or default_workers()):
+            _start_worker()
     print(f"XPert dashboard: http://{host}:{port} (Ctrl-C stops it)", flush=True)
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     settings = ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
     # Streamlit takes this process over, so that a signal reaches it and no child is left behind.
     os.execv(sys.executable, command + settings)
+
+
+def default_workers() -> int:
+    """Two, so that a short job does not wait for a long one, where two cores may be used."""
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    return min(2, cores)
 
 
 def _start_worker() -> None:

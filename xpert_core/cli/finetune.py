@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xpert_core.conditions import DEFAULT_DOSE, DEFAULT_TIME
+from xpert_core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from xpert_core.cohorts import PairCheck, PairedProfiles
@@ -28,7 +29,8 @@ def finetune(
         Path | None, typer.Option(help="File with the samples after treatment, if separate.")
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Model name or folder; the shipped model by default.")
+        str | None,
+        typer.Option(help="Model name, id or folder; your default model (`xpert model default`)."),
     ] = None,
     method: Annotated[
         str, typer.Option(help="adapters, full, or auto: adapters for fewer than 200 pairs.")
@@ -47,12 +49,19 @@ def finetune(
         int, typer.Option(min=0, help="Folds of the comparison by patient; 0 = no comparison.")
     ] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs of a training.")] = 40,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Highest learning rate; by default 0.01 for adapters, 0.001 for full."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = all.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder; runs/finetune/NAME_OF_THE_FILE by default.")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the new model.")] = "",
+    register: Annotated[
+        bool, typer.Option("--register/--no-register", help="Add the model to `xpert model list`.")
+    ] = True,
     licence: Annotated[
         str, typer.Option(help="Terms of the cohort's owner, for the model's card.")
     ] = "not stated",
@@ -73,20 +82,17 @@ def finetune(
     patients held out. It can be stopped at any time: what is done stays done when the command is
     repeated.
     """
-    from xpert_core.cli.model import chosen_folder
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.cohorts import check_pairs, read_cohort, read_paired_files, to_pairs
     from xpert_core.finetuning.config import FinetuneConfig
     from xpert_core.finetuning.data import Defaults
     from xpert_core.genes import load_panel
-    from xpert_core.model.checkpoint import load_checkpoint
-    from xpert_core.prediction.models import model_folder
 
-    config = FinetuneConfig(method=method, max_epochs=epochs, seed=seed, threads=threads)
+    config = FinetuneConfig(method=method, max_epochs=epochs, lr=lr, seed=seed, threads=threads)
     folder = out or Path("runs") / "finetune" / cohort.stem
     if not check:
         refuse_overwrite(folder / "model" / "config.json", force=force)
-    checkpoint = load_checkpoint(chosen_folder(base) or model_folder())
+    checkpoint = _base(base)
     panel = load_panel(checkpoint.meta.panel["name"])
     if after is None:
         read = read_cohort(cohort, scale=scale)
@@ -110,6 +116,32 @@ def finetune(
     for note in result.notes[len(pairs.notes) :]:
         print(f"Note: {note}")
     _print_result(result)
+    if register:
+        _register(result, name)
+
+
+def _base(chosen: str | None) -> Checkpoint:
+    """The base model, refused at once where it cannot be fine-tuned."""
+    from xpert_core.cli.model import chosen_folder
+    from xpert_core.model.checkpoint import load_checkpoint, read_config
+    from xpert_core.prediction.models import finetuning_obstacle, model_folder
+
+    folder = chosen_folder(chosen) or model_folder()
+    if why := finetuning_obstacle(read_config(folder)):
+        raise CheckpointError(
+            f"This model cannot be fine-tuned: {why}.",
+            where=chosen or folder.name,
+            fix="Choose another base model; `xpert model list` lists them.",
+        )
+    return load_checkpoint(folder)
+
+
+def _register(result: FinetuneResult, name: str) -> None:
+    from xpert_core.cli.model import LOCAL, added
+    from xpert_core.store import Store
+
+    registry = Store().for_owner(LOCAL).registry
+    print(added(registry.get(registry.register(result.folder, name=name))))
 
 
 def _print_check(pairs: PairedProfiles, found: PairCheck) -> None:

@@ -145,7 +145,7 @@ def add(
     name: Annotated[str, typer.Option(help="Name here; the model's own by default.")] = "",
     owner: Owner = LOCAL,
 ) -> None:
-    """Add a trained checkpoint folder to the models."""
+    """Add a trained or fine-tuned checkpoint folder to the models, as its card says."""
     registry = _registry(owner)
     _print_added(registry.get(registry.register(folder, name=name)))
 
@@ -217,8 +217,13 @@ def _registry(owner: str) -> Registry:
     return Store().for_owner(owner).registry
 
 
+def added(model: RegisteredModel) -> str:
+    """Said of a model that was added to the registry."""
+    return f"{model.name} is added to the models (id {model.id}, hash {model.digest[:12]})"
+
+
 def _print_added(model: RegisteredModel) -> None:
-    print(f"{model.name} is added (id {model.id}, hash {model.digest[:12]})")
+    print(added(model))
     if model.why_not_predict:
         print(f"Note: it cannot predict for a cohort: {model.why_not_predict}.")
 

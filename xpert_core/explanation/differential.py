@@ -321,7 +321,8 @@ def _tested(
             found.append((many.difference, many.t, many.p))
         else:
             each = [test(values, row) for row in labels[rows]]
-            found.append(tuple(np.stack([getattr(o, f) for o in each]) for f in _FIELDS))
+            stacked = (np.stack([getattr(one, name) for one in each]) for name in _FIELDS)
+            found.append((next(stacked), next(stacked), next(stacked)))
     difference, t, p = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return difference, t, p
 

@@ -320,7 +320,9 @@ def drug_tokens(
     one_each = known.take(first)
     drugs = [drug_of(one_each.take(np.arange(len(one_each.rows)) == i))
              for i in range(len(one_each.rows))]  # fmt: skip
-    tokens, mask = _encoded_drugs(predictor, drugs, progress, cancelled)
+    read = predictor.read_drugs(drugs, progress=progress, cancelled=cancelled)
+    with torch.inference_mode():
+        tokens, mask = predictor.model.encode_drugs(predictor.drug_tokens(*read))
     weights = mask[..., None].to(tokens.dtype)
     means = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
     mechanism = one_each.rows["moa"].str.split(";").str[0].str.strip().to_numpy()

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from xpert_core.evaluation.metrics import limits_text
+
+#: Notes of the pairing that count or name genes alone, up to the colon after which names may stand.
+_COUNTED = re.compile(
+    r"([\d,]+ (?:patients?|samples?|pairs?) (?:has|have|is|are) [^:]*): .*", re.DOTALL
+)
+_GENES = re.compile(r"[\d,]+ (?:of the [\d,]+ )?landmark genes? .*", re.DOTALL)
+_REPEATED = re.compile(r".* has \d+ samples (before|after) treatment[;:].*", re.DOTALL)
 
 _TEMPLATE = """\
 ---
@@ -86,6 +95,28 @@ def card_text(name: str, card: dict[str, Any]) -> str:
             )
         },
     )
+
+
+def without_ids(notes: Sequence[str]) -> list[str]:
+    """Notes of a paired cohort as a card may hold them: a model is handed on, ids are not.
+
+    Only the kinds of notes known to name no patient or sample, once their lists are cut, are kept.
+    """
+    found, repeated = [], {"before": 0, "after": 0}
+    for note in notes:
+        if counted := _COUNTED.fullmatch(note):
+            found.append(f"{counted[1]}.")
+        elif _GENES.fullmatch(note):
+            found.append(note)
+        elif several := _REPEATED.fullmatch(note):
+            repeated[several[1]] += 1
+    more = {"before": "one of them is used", "after": "each makes a pair"}
+    return found + [
+        f"{n} {'patient has' if n == 1 else 'patients have'} several samples {side} treatment; "
+        f"{more[side]}."
+        for side, n in repeated.items()
+        if n
+    ]
 
 
 def _table(comparison: dict[str, Any]) -> str:

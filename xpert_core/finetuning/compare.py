@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from xpert_core.finetuning.transfer import transfer
 from xpert_core.learning.loop import predict_rows
 from xpert_core.learning.splits import Split
 from xpert_core.model.checkpoint import Checkpoint
-from xpert_core.tokens.dataset import READOUTS
+from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS
 
 FINETUNED, BASE, SCRATCH, MEAN, MLP = "finetuned", "base", "scratch", "mean", "mlp"
 #: What each model is called; the method of the fine-tuned one is put in.
@@ -41,6 +41,8 @@ _BASELINES = {MEAN: "mean-drug", MLP: "mlp-no-drug"}
 PART = "test patients"
 #: Folder of the states of trainings that are not done.
 STATES = "state"
+#: Steps of progress that each training counts for.
+STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class Comparison:
         ``pair_id``, ``patient``, ``drug``, ``fold`` and the PCC of each model.
     verdict : str
     may_be_default : bool
-        Whether the interval of fine-tuned minus mean change lies above zero.
+        Whether the interval of fine-tuned minus mean change lies above zero, on the log2 read-out:
+        the one that predictions have.
     """
 
     method: str
@@ -160,6 +163,17 @@ class Comparison:
         rest = {"scores": scores, "differences": differences, "pairs": tuple(values["pairs"])}
         return cls(**{**values, **rest})
 
+    def without_ids(self) -> Comparison:
+        """The same with numbers in place of the ids of pairs and patients."""
+        number = {
+            p: str(i) for i, p in enumerate(dict.fromkeys(p["patient"] for p in self.pairs), 1)
+        }
+        pairs = tuple(
+            {**pair, "pair_id": str(i), "patient": number[pair["patient"]]}
+            for i, pair in enumerate(self.pairs, start=1)
+        )
+        return replace(self, pairs=pairs)
+
     def for_card(self) -> dict[str, Any]:
         """What a model card holds of it, with one line a model under ``scores``."""
         lines = [
@@ -180,6 +194,11 @@ class Comparison:
         values = self.to_dict()
         kept = ("method", "folds", "seed", "differences", "epochs", "may_be_default")
         return {"scores": lines, "why": self.verdict, **{name: values[name] for name in kept}}
+
+
+def comparison_steps(folds: int) -> int:
+    """Steps of a comparison's progress: two models are trained in each fold."""
+    return 2 * STEPS * folds
 
 
 @dataclass(frozen=True)
@@ -239,7 +258,8 @@ def compare(
             _save(file, identity, done)
             shutil.rmtree(folder / STATES, ignore_errors=True)
         found.append(done)
-    hooks.progress(1, 1, "Comparison done")
+    steps = comparison_steps(len(splits))
+    hooks.progress(steps, steps, "Comparison done")
     return _conclude(cohort, splits, found, config, method)
 
 
@@ -257,7 +277,8 @@ def _run_fold(
     x_deg, epochs = {}, {}
     named = f"fold {fold + 1} of {folds}"
     for step, (model, how) in enumerate(((FINETUNED, method), (SCRATCH, "scratch"))):
-        own = _part_of(hooks, 2 * fold + step, 2 * folds)
+        first = STEPS * (2 * fold + step)
+        own = hooks.part(first, first + STEPS, comparison_steps(folds))
         fitted = fit_patients(
             base, cohort, split, config, folder / STATES, own, method=how,
             label=f"{LABELS[model].format(method=method)}, {named}",
@@ -278,15 +299,6 @@ def _run_fold(
         baseline.fit(complete, rows, split.valid)
         x_deg[model] = baseline.predict(complete, split.test)
     return _Fold(x_deg, epochs)
-
-
-def _part_of(hooks: Hooks, step: int, steps: int) -> Hooks:
-    """Hooks of one step, whose progress counts in that of all steps (a hundred parts each)."""
-
-    def progress(done: int, total: int, text: str) -> None:
-        hooks.progress(100 * step + 100 * done // max(total, 1), 100 * steps, text)
-
-    return Hooks(progress, hooks.metric, hooks.cancelled)
 
 
 def _as_it_is(base: Checkpoint, cohort: CohortData, split: Split) -> np.ndarray:
@@ -347,6 +359,7 @@ def _conclude(
         for other in (MEAN, BASE, SCRATCH, MLP)
     )
     against = differences[0].pcc
+    read_log2 = int(data.readout[0]) == LOG2_READOUT
     better = bool(against.low > 0)  # False for NaN: without an interval nothing is shown
     drug = np.array(data.drug_names)[data.drug_index[rows]]
     number = np.repeat(np.arange(len(splits)) + 1, [len(split.test) for split in splits])
@@ -372,18 +385,26 @@ def _conclude(
         differences=differences,
         epochs={m: [f.epochs[m] for f in folds] for m in (FINETUNED, SCRATCH)},
         pairs=pairs,
-        verdict=_verdict(scores, against, len(set(patients.tolist()))),
-        may_be_default=better,
+        verdict=_verdict(scores, against, len(set(patients.tolist())), read_log2=read_log2),
+        may_be_default=better and read_log2,
     )
 
 
-def _verdict(scores: tuple[ModelScore, ...], against: Interval, n_patients: int) -> str:
+def _verdict(
+    scores: tuple[ModelScore, ...], against: Interval, n_patients: int, *, read_log2: bool
+) -> str:
     own, mean = (next(s for s in scores if s.model == m) for m in (FINETUNED, MEAN))
     numbers = (
         f"PCC {own.pcc} against {mean.pcc} on {n_patients} held-out patients, difference {against}"
     )
     if against.low > 0:
-        return f"The fine-tuned model is better than the mean change of the cohort: {numbers}."
+        unread = "" if read_log2 else (
+            " It must not be made the default: this is the z-score read-out, and predictions are "
+            "read out as log2 changes, which were scored on no patient."
+        )  # fmt: skip
+        return (
+            f"The fine-tuned model is better than the mean change of the cohort: {numbers}.{unread}"
+        )
     worse = "worse" if against.high < 0 else "not better"
     return (
         f"The fine-tuned model is {worse} than the mean change of the cohort: {numbers}. It must "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -81,6 +82,11 @@ class FinetuneConfig:
                     f"The setting {name} cannot be {getattr(self, name):g}.",
                     fix=f"Give a number above {low:g}, at most {high:g}.",
                 )
+        if self.lr is not None and not 0 <= self.lr < math.inf:
+            raise DataError(
+                f"The learning rate cannot be {self.lr:g}.",
+                fix="Give a number above 0; without one, that of the method is used.",
+            )
         if min(self.max_epochs, self.patience, self.batch_rows) < 1:
             raise DataError(
                 "Epochs, patience and pairs a step must be at least 1.",

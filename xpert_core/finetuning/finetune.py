@@ -15,12 +15,19 @@ import numpy as np
 from xpert_core.cohorts.pair_checks import FEWEST_PAIRS, require_usable
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.errors import CohortError
-from xpert_core.finetuning.card import card_text
-from xpert_core.finetuning.compare import STATES, Comparison, compare, save_comparison
+from xpert_core.finetuning.card import card_text, without_ids
+from xpert_core.finetuning.compare import (
+    STATES,
+    STEPS,
+    Comparison,
+    compare,
+    comparison_steps,
+    save_comparison,
+)
 from xpert_core.finetuning.config import FinetuneConfig
 from xpert_core.finetuning.data import CohortData, Defaults, prepare_cohort
 from xpert_core.finetuning.hooks import Hooks
-from xpert_core.finetuning.split import inner_split
+from xpert_core.finetuning.split import inner_split, n_folds
 from xpert_core.finetuning.train import Fitted, choose_method, fit_patients
 from xpert_core.finetuning.transfer import Transfer
 from xpert_core.learning.splits import Split
@@ -50,7 +57,7 @@ class FinetuneResult:
     comparison : Comparison or None
     card : dict
     notes : tuple of str
-        What was assumed and left out.
+        What was assumed and left out; may name patients and samples, which the card does not.
     minutes, peak_memory_mib : float
         Of the final training; of the process so far.
     """
@@ -115,7 +122,8 @@ def finetune(
     config, hooks, out = config or FinetuneConfig(), hooks or Hooks(), Path(out)
     require_usable(pairs)
     hooks.check()
-    cohort = prepare_cohort(pairs, base, defaults, drop_unknown=drop_unknown, hooks=hooks)
+    own = hooks.part(0, 0, STEPS)
+    cohort = prepare_cohort(pairs, base, defaults, drop_unknown=drop_unknown, hooks=own)
     if len(cohort.data) < FEWEST_PAIRS:
         raise CohortError(
             f"{len(cohort.data)} pairs are left; fine-tuning needs at least {FEWEST_PAIRS}.",
@@ -123,16 +131,19 @@ def finetune(
             fix="Name the drugs that could not be found.",
         )
     compared = None
+    steps = comparison_steps(n_folds(cohort.data, folds)) if folds else 0
+    total = steps + STEPS
     if folds:
-        compared = compare(base, cohort, out / WORK, config, folds=folds, hooks=hooks)
+        own = hooks.part(0, steps, total)
+        compared = compare(base, cohort, out / WORK, config, folds=folds, hooks=own)
         save_comparison(out / COMPARISON, compared)
     split = inner_split(cohort.data, valid=config.valid, seed=config.split_seed)
     method = choose_method(config, base, cohort)
     started = time.monotonic()
+    own = hooks.part(steps, total, total)
     fitted = fit_patients(
-        base, cohort, split, config, out / WORK / STATES, hooks, method=method,
-        label="final model",
-    )  # fmt: skip
+        base, cohort, split, config, out / WORK / STATES, own, method=method, label="final model"
+    )
     minutes = (time.monotonic() - started) / 60
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     name = name or f"{base.meta.name}-{Path(pairs.name.split(' + ')[0]).stem}"[:80]
@@ -217,7 +228,7 @@ def _card(
         },
         "rows": {part: len(rows) for part, rows in split.parts().items()},
         "limits": _limits(cohort, pairs),
-        "notes": [*pairs.notes, *cohort.notes],
+        "notes": [*without_ids(pairs.notes), *cohort.notes],
         "config": {**config.to_dict(), "method": fitted.adapted.method},
         "history": fitted.progress.history,
     }

@@ -37,6 +37,14 @@ class Hooks:
     metric: Callable[..., None] = _unrecorded
     cancelled: Callable[[], bool] = _never
 
+    def part(self, first: int, last: int, total: int) -> Hooks:
+        """Hooks of a part of the work: its progress counts from `first` to `last` of `total`."""
+
+        def progress(done: int, of: int, text: str) -> None:
+            self.progress(first + (last - first) * done // max(of, 1), total, text)
+
+        return Hooks(progress, self.metric, self.cancelled)
+
     def check(self) -> None:
         """Stop if the caller said so.
 

@@ -35,12 +35,17 @@ def inner_split(data: TrainingData, *, valid: float, seed: int) -> Split:
     return split
 
 
+def n_folds(data: TrainingData, wanted: int) -> int:
+    """Folds that are made of as many patients as there are, where so many are wanted."""
+    return max(2, min(wanted, len(set(data.patients)) - 1))
+
+
 def outer_splits(data: TrainingData, *, folds: int, valid: float, seed: int) -> list[Split]:
     """Folds that test every patient once, each with inner validation patients of its own.
 
     Fewer folds are made of fewer than `folds` + 1 patients.
     """
-    folds = max(2, min(folds, len(set(data.patients)) - 1))
+    folds = n_folds(data, folds)
     found = make_folds(
         labels_of(data), "unseen-patient", n_folds=folds, seed=seed, valid=valid * (1 - 1 / folds)
     )

@@ -147,7 +147,10 @@ def choose_method(config: FinetuneConfig, base: Checkpoint, cohort: CohortData) 
 
 
 def _run(setup: Setup, folder: Path, hooks: Hooks, label: str) -> Progress:
-    """Train, or go on; the network holds the best weights afterwards, also when it fails."""
+    """Train, or go on; the network holds the best weights afterwards.
+
+    When it fails, they stay in the folder's state, and the network holds whatever it was at.
+    """
     most = setup.config.max_epochs
 
     def report(done: int, total: int, entry: dict[str, float]) -> None:
@@ -158,7 +161,10 @@ def _run(setup: Setup, folder: Path, hooks: Hooks, label: str) -> Progress:
     try:
         if not (folder / STATE).is_file():
             _save_start(setup, folder)
-        return fit(setup, folder, resume=True, progress=report, before_batch=hooks.check)
+        return fit(
+            setup, folder, resume=True, progress=report, before_batch=hooks.check,
+            predict_at_a_time=PREDICT_ROWS,
+        )  # fmt: skip
     except SystemExit as stop:
         # Lightning catches Ctrl-C and ends the process itself.
         if isinstance(stop.__context__, KeyboardInterrupt):

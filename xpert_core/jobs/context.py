@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from xpert_core.errors import JobCancelled, StoreError
+from xpert_core.files import atomic_path
 from xpert_core.store import Store
 from xpert_core.store.job_records import LOG, METRIC, Claim
+from xpert_core.store.models import LOCAL_OWNER
 
 #: A report is written at once, the next ones after so many seconds, together.
 FLUSH_S = 0.5
@@ -114,6 +117,34 @@ class JobContext:
         """
         if self.cancelled():
             raise JobCancelled("The job was cancelled.")
+
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` returns, kept in the folder: a further attempt reads it and makes nothing.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        make : callable
+            Returns JSON values.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            found = make()
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(found), encoding="utf-8")
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+
+    def model_folder(self, model: str | Path | None) -> Path:
+        """Checkpoint of a model: an id or name of the registry, or None for the owner's default.
+
+        A path to a folder is for the single user of a machine: on a server it would be a way to
+        read what belongs to others.
+        """
+        if model is None or self.owner == LOCAL_OWNER:
+            return self.store.registry.folder_of(model)
+        return self.store.registry.get(str(model)).folder
 
     # --- for the process that runs it -----------------------------------------------------------
 

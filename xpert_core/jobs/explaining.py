@@ -48,7 +48,7 @@ def explain(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     context.progress(0, 0, "Loading the model")
     store = context.store
     profiles = store.load_cohort(params["cohort_id"])
-    predictor = Predictor.load(store.registry.folder_of(params.get("model")))
+    predictor = Predictor.load(context.model_folder(params.get("model")))
     context.check()
     folder = context.folder / RESULT
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed while it wrote

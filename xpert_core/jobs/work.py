@@ -9,6 +9,9 @@ from xpert_core.drugs.records import Drug
 from xpert_core.errors import DataError
 from xpert_core.jobs.context import JobContext
 
+#: Result of a finished training, kept until the job has ended.
+TRAINED_FILE = "trained.json"
+
 
 def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     """Predict for a stored cohort and keep the result as a run.
@@ -19,7 +22,8 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     params : dict
         ``cohort_id``; ``drugs``: names, LINCS ids, InChIKeys, SMILES, or the fields of a `Drug`;
         ``doses``, ``times``: text with units, or numbers in uM and h; optional ``samples`` (ids),
-        ``model`` (name or id, or a folder; the owner's default without it) and ``title``.
+        ``model`` (name or id; on a machine without users also a folder; the owner's
+        default without it) and ``title``.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     store = context.store
     context.stage("Loading the model")
     profiles = store.load_cohort(params["cohort_id"])
-    predictor = Predictor.load(store.registry.folder_of(params.get("model")))
+    predictor = Predictor.load(context.model_folder(params.get("model")))
     context.check()
     prediction = predictor.predict(
         profiles,
@@ -56,7 +60,7 @@ def predict(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
-    """Train a model from a recipe; goes on from the last whole epoch.
+    """Train a model from a recipe and register it; goes on from the last whole epoch.
 
     Parameters
     ----------
@@ -68,8 +72,18 @@ def train(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``folder`` of the checkpoint, ``digest``, ``best_epoch`` and ``scores``.
+        ``model_id`` in the registry, ``folder`` of the run's own checkpoint, ``digest``,
+        ``best_epoch`` and ``scores``.
     """
+    from xpert_core.store.registered import TRAINED
+
+    found = context.once(TRAINED_FILE, lambda: _trained(context, params))
+    context.stage("Registering the model")
+    model_id = context.store.registry.register(Path(found["folder"]), kind=TRAINED)
+    return {"model_id": model_id, **found}
+
+
+def _trained(context: JobContext, params: dict[str, Any]) -> dict[str, Any]:
     import logging
 
     from xpert_core.learning.resume import STATE

@@ -155,12 +155,18 @@ class Validation(pl.Callback):
     """After every epoch: inner validation, best weights, state on disk, early stop."""
 
     def __init__(
-        self, progress: Progress, best: dict[str, torch.Tensor], folder: Path, report: EpochReport
+        self,
+        progress: Progress,
+        best: dict[str, torch.Tensor],
+        folder: Path,
+        report: EpochReport,
+        at_a_time: int,
     ) -> None:
         self.progress = progress
         self.best = best
         self.folder = folder
         self.report = report
+        self.at_a_time = at_a_time
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score, remember, save, and stop when patience is over."""
@@ -168,7 +174,7 @@ class Validation(pl.Callback):
         assert isinstance(module, XPertModule)
         progress, config = self.progress, module.config
         rows = module.split.valid
-        x_deg, _ = predict_rows(module.model, module.view, rows)
+        x_deg, _ = predict_rows(module.model, module.view, rows, batch_rows=self.at_a_time)
         scores = validation_scores(module.view.data, rows, x_deg)
         steps = module.sampler.n_batches()
         entry = {"epoch": module.epoch + 1, **scores}

@@ -210,6 +210,7 @@ def fit(
     resume: bool = False,
     progress: EpochReport | None = None,
     before_batch: Callable[[], None] | None = None,
+    predict_at_a_time: int = 128,
 ) -> Progress:
     """Train the network of `setup`; it holds the best weights afterwards.
 
@@ -223,6 +224,8 @@ def fit(
         Called after each epoch with (done, most, scores).
     before_batch : callable, optional
         Called before each training batch; what it raises ends the training, whose state stays.
+    predict_at_a_time : int
+        Validation rows predicted together; memory grows with rows of their own profile.
 
     Raises
     ------
@@ -240,7 +243,8 @@ def fit(
     if resume:
         run, best = load_state(out, setup.model, optimizer, config.to_dict())
     module = XPertModule(setup.model, setup.view, setup.split, config, optimizer, run.epochs_done)
-    keeper = Validation(run, best, out, progress or (lambda *_: None))
+    report = progress or (lambda *_: None)
+    keeper = Validation(run, best, out, report, predict_at_a_time)
     callbacks: list[pl.Callback] = [keeper]
     if before_batch is not None:
         callbacks += [pl.callbacks.LambdaCallback(on_train_batch_start=lambda *_: before_batch())]

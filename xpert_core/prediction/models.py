@@ -79,3 +79,16 @@ def obstacle(bins: Mapping[str, Any], featurizer: Mapping[str, Any]) -> str:
     if featurizer.get("name") not in featurizer_names() or not featurizer.get("digest"):
         unknown.append("the features it reads drugs with")
     return f"{' and '.join(unknown)} are not known" if unknown else ""
+
+
+def finetuning_obstacle(document: Mapping[str, Any]) -> str:
+    """Why a checkpoint cannot be fine-tuned; "" when nothing is known against it.
+
+    Parameters
+    ----------
+    document : mapping
+        Its configuration file, as `xpert_core.model.checkpoint.read_config` gives it.
+    """
+    if document["model"].get("use_prior"):
+        return "it adds to the prediction of a simple model"
+    return obstacle(document["bins"], document["featurizer"])

@@ -67,8 +67,17 @@ def same_test(models: Sequence[RegisteredModel]) -> bool:
 
 
 def _test(card: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Data, split and read-out of a card's scores; None where the card does not say them."""
     config, rows = card.get("config"), card.get("rows")
     if not isinstance(config, Mapping) or not isinstance(rows, Mapping):
         return None
     split = tuple(config.get(name) for name in ("split_seed", "valid", "test", "split_file"))
-    return (str(card.get("sources")), split, rows.get("valid"), rows.get("test"))
+    data, compared = card.get("data"), card.get("comparison")
+    cohort = data.get("rows_sha256") if isinstance(data, Mapping) else None
+    folds, readouts = None, None
+    if isinstance(compared, Mapping):
+        folds = compared.get("folds")
+        lines = [line for line in compared.get("scores", ()) if isinstance(line, Mapping)]
+        readouts = sorted({str(line.get("readout")) for line in lines})
+    return (str(card.get("sources")), cohort, split, rows.get("valid"), rows.get("test"), folds,
+            str(readouts))  # fmt: skip

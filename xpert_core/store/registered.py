@@ -10,6 +10,7 @@ from typing import Any
 
 from xpert_core.errors import CheckpointError
 from xpert_core.prediction.models import (
+    finetuning_obstacle,
     model_folder,
     obstacle,
     shipped_default,
@@ -63,9 +64,16 @@ class RegisteredModel:
     @property
     def why_not_default(self) -> str:
         """Why it must not be anybody's default; "" when its card does not speak against it."""
+        from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS
+
         compared = self.card.get("comparison")
         if not isinstance(compared, Mapping) or compared.get("may_be_default") is not False:
             return ""
+        readouts = {line.get("readout") for line in compared.get("scores", ())}
+        if not readouts:
+            return "it was not compared with the mean change of its cohort"
+        if READOUTS[LOG2_READOUT] not in readouts:
+            return "its scores are of z-scores, and predictions are read out as log2 changes"
         return "it was not better than the mean change of its cohort"
 
     @property
@@ -78,6 +86,16 @@ class RegisteredModel:
         except CheckpointError as error:
             return error.what
         return obstacle(document["bins"], document["featurizer"])
+
+    @property
+    def why_not_finetune(self) -> str:
+        """Why it cannot be the base of a fine-tuning; "" when nothing is known against it."""
+        from xpert_core.model.checkpoint import read_config
+
+        try:
+            return finetuning_obstacle(read_config(self.folder))
+        except CheckpointError as error:
+            return error.what
 
 
 def shipped() -> tuple[RegisteredModel, ...]:

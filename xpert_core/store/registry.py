@@ -156,8 +156,8 @@ class Registry:
         self,
         folder: Path,
         owner: str | None = None,
-        parents: Sequence[str] = (),
-        kind: str = TRAINED,
+        parents: Sequence[str] | None = None,
+        kind: str | None = None,
         *,
         name: str = "",
     ) -> str:
@@ -171,13 +171,13 @@ class Registry:
             Checkpoint folder, as `save_checkpoint` writes it.
         owner : str, optional
         parents : sequence of str
-            Hashes of the checkpoints it was made from.
-        kind : str
-            One of `KINDS`, other than shipped.
+            Hashes of the checkpoints it was made from; what its card says by default.
+        kind : str, optional
+            One of `KINDS`, other than shipped; by default what its card says, else trained.
         name : str
             The checkpoint's own by default; numbered where it is taken.
         """
-        if kind not in KINDS or kind == SHIPPED:
+        if kind is not None and kind not in KINDS[1:]:
             raise StoreError(f"'{kind}' is no kind of model.", fix=f"Use one of {KINDS[1:]}.")
         with model_files.working_folder(self.folder, "new") as room:
             return self._register(
@@ -301,7 +301,13 @@ class Registry:
     # --- inside -------------------------------------------------------------------------------
 
     def _register(
-        self, folder: Path, room: Path, owner: str, parents: Sequence[str], kind: str, name: str
+        self,
+        folder: Path,
+        room: Path,
+        owner: str,
+        parents: Sequence[str] | None,
+        kind: str | None,
+        name: str,
     ) -> str:
         from xpert_core.model.bundle import verify_checkpoint
 
@@ -314,7 +320,13 @@ class Registry:
             "digest": checkpoint.digest,
             "card": encode(checkpoint.meta.card, "model card"),
         }
-        entry = {"owner": owner, "kind": kind, "parents": list(parents), "n_bytes": n_bytes}
+        said_kind, said_parents = _origin(checkpoint.meta.card)
+        entry = {
+            "owner": owner,
+            "kind": kind or said_kind,
+            "parents": said_parents if parents is None else list(parents),
+            "n_bytes": n_bytes,
+        }
         wanted = _checked_name(name or checkpoint.meta.name)
         with explained("The model could not be registered", self._location):
             for attempt in range(ATTEMPTS):
@@ -384,6 +396,13 @@ class Registry:
         )
         with self._reading("The models could not be listed") as session:
             return [(row, model) for row, model in session.execute(query)]
+
+
+def _origin(card: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Kind and parents that a card gives; it may come from anywhere."""
+    kind, parents = card.get("kind"), card.get("parents")
+    known = [p for p in parents if isinstance(p, str)] if isinstance(parents, list) else []
+    return (kind if kind in KINDS[1:] else TRAINED), known
 
 
 def _identity(session: Session, model: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from xpert_core.cohorts.paired import PAIR_COLUMNS, PairedProfiles
 from xpert_core.errors import PredictionCancelled
-from xpert_core.explanation.changes import Changes, compare_changes
+from xpert_core.explanation.changes import GroupChanges, compare_changes
 from xpert_core.explanation.changes_files import save_changes
 from xpert_core.explanation.changes_words import reading, spread_sentence
 from xpert_core.explanation.differential import Thresholds
@@ -57,11 +57,11 @@ def groups_of(pairs: PairedProfiles) -> Groups:
 
 
 @pytest.fixture(scope="module")
-def found(cohort: PairedProfiles) -> Changes:
+def found(cohort: PairedProfiles) -> GroupChanges:
     return compare_changes(cohort, groups_of(cohort), Thresholds(log2_ratio=1.0))
 
 
-def test_planted_changes_are_found_in_their_group(found: Changes) -> None:
+def test_planted_changes_are_found_in_their_group(found: GroupChanges) -> None:
     assert (found.groups.n_a, found.groups.n_b) == (10, 10)
     assert found.in_a["passes"].reindex(SYMBOLS[:5]).all()
     assert not found.in_a["passes"].reindex(SYMBOLS[5:10]).any()
@@ -90,13 +90,13 @@ def test_a_smaller_group_that_varies_more_is_named() -> None:
     assert not replace(wider, spread=0.25).smaller_varies_more
 
 
-def test_equal_groups_need_no_caution(found: Changes) -> None:
+def test_equal_groups_need_no_caution(found: GroupChanges) -> None:
     assert not found.smaller_varies_more
     assert "varies more" not in spread_sentence(found)
     assert found.welch_passing >= 5
 
 
-def test_files_hold_what_was_found(found: Changes, tmp_path: Path) -> None:
+def test_files_hold_what_was_found(found: GroupChanges, tmp_path: Path) -> None:
     written = {path.name for path in save_changes(found, tmp_path)}
     assert {
         "changes_in_a.csv", "changes_in_b.csv", "difference.csv", "balanced_counts.csv",

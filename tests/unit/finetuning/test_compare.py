@@ -26,6 +26,7 @@ from xpert_core.finetuning.compare import (
 )
 from xpert_core.finetuning.hooks import Hooks
 from xpert_core.finetuning.split import outer_splits
+from xpert_core.tokens.dataset import LOG2_READOUT, Z_READOUT
 
 CONFIG = QUICK.with_(max_epochs=1, patience=1)
 
@@ -84,8 +85,25 @@ def test_only_a_model_above_the_mean_change_may_be_the_default(result) -> None:
         ((np.nan, np.nan), "is not better than", False),
     ):
         against = Interval(0.1, *limits)
-        assert words in module._verdict(scores, against, 12)
+        assert words in module._verdict(scores, against, 12, read_log2=True)
         assert bool(against.low > 0) == better
+
+
+@pytest.mark.parametrize(("readout", "allowed"), [(LOG2_READOUT, True), (Z_READOUT, False)])
+def test_a_model_whose_own_read_out_was_not_scored_is_no_default(cohort, readout, allowed) -> None:
+    """Predictions of patients are read out as log2 changes, whatever was trained."""
+    data = replace(cohort.data, readout=np.full(len(cohort.data), readout))
+    splits = outer_splits(data, folds=3, valid=0.2, seed=0)
+    rng = np.random.default_rng(0)
+    folds = []
+    for split in splits:
+        truth = np.nan_to_num(data.x_deg[split.test])
+        found = {model: rng.normal(size=truth.shape) for model in LABELS}
+        folds.append(module._Fold({**found, FINETUNED: truth}, {FINETUNED: 1, SCRATCH: 1}))
+    told = module._conclude(replace(cohort, data=data), splits, folds, CONFIG, "full")
+    assert told.difference(MEAN).pcc.low > 0 and "is better than the mean change" in told.verdict
+    assert told.may_be_default is allowed
+    assert ("read out as log2 changes" in told.verdict) is not allowed
 
 
 def test_a_result_survives_json(result, tmp_path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pandas as pd
 import pytest
 import torch
 from finetuning_data import QUICK
@@ -40,6 +43,37 @@ def test_the_checkpoint_loads_and_says_where_it_comes_from(result, base, pairs) 
                   "Not for diagnosis", base.meta.name):  # fmt: skip
         assert words in text
     assert not (result.folder.parent / "work" / "state").exists()
+
+
+def test_the_files_of_the_model_name_no_patient_and_no_sample(base, tmp_path) -> None:
+    frame = paired_frame(14)
+    frame["patient_id"] = [f"{name}-Muster" for name in frame["patient_id"]]
+    frame["sample_id"] = [f"biopsy{i}x" for i in range(len(frame))]
+    again = frame.iloc[[1]].assign(sample_id="biopsy99x")  # a second sample after treatment
+    lone = frame.iloc[[24, 27]]  # one before treatment, one after, of two patients
+    constant = frame.iloc[[22, 23]].copy()
+    constant[constant.columns[7:-1]] = 5.0
+    found = pairs_of(pd.concat([frame.iloc[:22], again, lone, constant], ignore_index=True))
+    ids = {*frame["patient_id"], *frame["sample_id"], "biopsy99x"}
+    assert sum(any(name in note for name in ids) for note in found.notes) >= 3
+    heard: list[tuple[int, int, str]] = []
+    hooks = Hooks(progress=lambda *said: heard.append(said))
+    out = finetune(found, base, tmp_path, QUICK.with_(max_epochs=1), folds=2, hooks=hooks)
+    trained = [(done, total) for done, total, text in heard if "epoch" in text or "done" in text]
+    assert trained == sorted(trained) and trained[-1] == (
+        500,
+        500,
+    )  # two folds of two, and the last
+    assert set(found.notes) <= set(out.notes)
+    for file in ("config.json", "README.md"):
+        text = (out.folder / file).read_text(encoding="utf-8")
+        assert not [name for name in ids if name in text]
+        assert "1 patient has no sample after treatment and is left out." in text
+        assert "1 patient has several samples after treatment; each makes a pair." in text
+    kept = out.comparison.without_ids()
+    assert not [name for name in ids if name in json.dumps(kept.to_dict())]
+    assert len({pair["patient"] for pair in kept.pairs}) == out.comparison.n_patients
+    assert "Muster" in (tmp_path / "comparison.json").read_text(encoding="utf-8")
 
 
 def test_full_parameters_without_a_comparison_may_not_be_the_default(pairs, base, tmp_path) -> None:

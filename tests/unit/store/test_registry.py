@@ -231,6 +231,24 @@ def test_scores_stand_side_by_side(store: Store, tmp_path: Path) -> None:
     assert same_test(both)
 
 
+def test_two_cohorts_of_one_name_are_not_one_test(store: Store, tmp_path: Path) -> None:
+    def made(name: str, seed: int, rows: str, folds: int) -> str:
+        card = {
+            "sources": ["cohort.csv"], "data": {"rows_sha256": rows}, "rows": {"valid": 3},
+            "config": {"split_seed": 0, "valid": 0.2},
+            "comparison": {"may_be_default": True, "folds": folds, "scores": [score(MODEL, 0.4)]},
+        }  # fmt: skip
+        tiny_checkpoint(tmp_path / name, name=name, card=card, seed=seed)
+        return store.registry.register(tmp_path / name)
+
+    one, again = made("one", 0, "a" * 64, 5), made("again", 1, "a" * 64, 5)
+    other, folds = made("other", 2, "b" * 64, 5), made("folds", 3, "a" * 64, 3)
+    get = store.registry.get
+    assert same_test([get(one), get(again)])
+    assert not same_test([get(one), get(other)])
+    assert not same_test([get(one), get(folds)])
+
+
 def test_what_a_killed_process_leaves_is_swept(store: Store, folder: Path) -> None:
     model_id = store.registry.register(folder)
     left = ["0" * 16, ".new-abc", ".import-abc", ".gone-abc"]
