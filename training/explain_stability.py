@@ -158,7 +158,8 @@ def _page(table: pd.DataFrame, predictors: Sequence[Predictor], dose: str, time:
         "| --- | --- | --- | --- | --- |",
     ]
     for row in table.itertuples():
-        spearman = "-" if pd.isna(row.mean_spearman) else f"{row.mean_spearman:+.2f}"
+        mean = float(row.mean_spearman)  # type: ignore[arg-type]
+        spearman = "-" if np.isnan(mean) else f"{mean:+.2f}"
         lines.append(
             f"| {row.explained} | {row.items} | {row.mean_cosine:.4f} | {row.mean_cv:.3f} | "
             f"{spearman} |"

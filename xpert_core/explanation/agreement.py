@@ -63,7 +63,7 @@ def agreement(
     k = top_size(n_atoms)
     # A score that is not known says as little as a constant one.
     known = scores.copy()
-    known[[name for name in scores if scores[name].isna().any()]] = 0.0
+    known.loc[:, scores.isna().any()] = 0.0
     ranks = {name: _centred_ranks(known[name].to_numpy()) for name in known}
     tops = {name: _top(known[name].to_numpy(), k) for name in known}
     rows = []
