@@ -97,12 +97,17 @@ ATOM_GENES = "atom_genes"
 ATOM_SCORE = "atom_score"
 ATOM_LAYER = "atom_layer"
 ATOM_EXAMPLE = "atom_example"
-#: Its running task, what it was asked for, (cohort id, `Drug`), and the last `AtomExplanation`.
+ATOM_OTHERS = "atom_others"
+#: Its running task, what it was asked for, (cohort id, model hash, `Drug`), and the last
+#: `AtomExplanation` with the `AtomAttention` of several models, where several were asked.
 ATOM_TASK = "atom_task"
 ATOM_ASKED = "atom_asked"
 ATOMS = "atoms"
+ATOM_RUNS = "atom_runs"
 
-#: The Resistance page: column and values of the groups, attention, thresholds, what is shown.
+#: The Resistance page: which samples, column and values of the groups, attention, thresholds, what
+#: is shown.
+RESISTANCE_MODE = "resistance_mode"
 RESISTANCE_COLUMN = "resistance_column"
 RESISTANCE_SPLIT = "resistance_split"
 RESISTANCE_A = "resistance_a"
@@ -114,9 +119,17 @@ RESISTANCE_RATIO = "resistance_ratio"
 RESISTANCE_NULL = "resistance_null"
 RESISTANCE_RANKED = "resistance_ranked"
 RESISTANCE_COLLECTION = "resistance_collection"
-#: Its running task, what it was asked for, (cohort id, rows), the `Material` beside that, and the
-#: last `Resistance`.
+GENE_KIND = "gene_kind"
+GENE_LAYER = "gene_layer"
+#: Its running task, what it was asked for, (cohort id, rows, model hash), the `Material` beside
+#: that, and the last `Resistance`.
 RESISTANCE_TASK = "resistance_task"
 RESISTANCE_ASKED = "resistance_asked"
 RESISTANCE_MATERIAL = "resistance_material"
 RESISTANCE = "resistance"
+#: Under treatment: the running task, the id of the pairs it was asked for, and the last `Changes`.
+CHANGES_TASK = "changes_task"
+CHANGES_ASKED = "changes_asked"
+CHANGES = "changes"
+#: Which of its tables is shown.
+CHANGES_TABLE = "changes_table"

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of gene attention over all layers and kinds.
+"""Seconds and peak memory of gene attention and atom attention: all layers, all kinds.
 
 Usage: python -m training.bench_explanation [--profiles 100] [--model NAME]
 
@@ -19,9 +19,13 @@ import torch
 from training.bench_predict import peak_mib
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.cohorts.records import Profiles
+from xpert_core.explanation.atoms import atom_attention
 from xpert_core.explanation.attention import base_layer_names
 from xpert_core.explanation.genes import gene_attention
 from xpert_core.prediction import Predictor
+
+#: What the atoms are asked of.
+TREATMENT = ("gefitinib", "1 uM", "24 h")
 
 
 def repeated(profiles: Profiles, count: int) -> Profiles:
@@ -42,13 +46,18 @@ def main() -> None:
     profiles = repeated(to_profiles(read_cohort(example_path()), predictor.panel), options.profiles)
     before = peak_mib()
     started = time.perf_counter()
-    found = gene_attention(predictor, profiles)
-    seconds = time.perf_counter() - started
-    held = sum(array.nbytes for array in found.values.values()) / 2**20
+    genes = gene_attention(predictor, profiles)
+    between = time.perf_counter()
+    atoms = atom_attention(predictor, profiles, *TREATMENT)
+    ended = time.perf_counter()
+    held = sum(array.nbytes for array in genes.values.values()) / 2**20
+    layers = [*base_layer_names(predictor.model), *atoms.layers]
     print(
-        f"{len(found)} profiles x {len(base_layer_names(predictor.model))} layers, kinds "
-        f"{', '.join(found.kinds)}: {seconds:.1f} s on {torch.get_num_threads()} threads, "
-        f"peak memory {peak_mib():.0f} MiB ({before:.0f} MiB before), result {held:.1f} MiB"
+        f"{len(genes)} profiles x {len(layers)} layers ({', '.join(layers)}), genes by "
+        f"{', '.join(genes.kinds)} and {len(atoms.atoms)} atoms of {TREATMENT[0]}: "
+        f"{between - started:.1f} s genes + {ended - between:.1f} s atoms = "
+        f"{ended - started:.1f} s on {torch.get_num_threads()} threads, peak memory "
+        f"{peak_mib():.0f} MiB ({before:.0f} MiB before), gene result {held:.1f} MiB"
     )
 
 

@@ -2,10 +2,13 @@
 
 Usage: python -m training.explain_atoms reference
        python -m training.explain_atoms report [--untrained 20]
+       python -m training.explain_atoms stability --models FOLDER FOLDER ... [--out FOLDER]
 
 reference  draws the reference drugs from the library and measures attention by element over them
            with the shipped model: assets/explanation/reference_drugs.csv, element_attention.csv
 report     writes docs/explanations/atoms.md and the figures beside it, whatever they say
+stability  agreement of several checkpoints (seeds) on the atoms of the six drugs and the genes of
+           the patients: docs/explanations/stability.md, its tables and the scatter figure
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +25,12 @@ import pandas as pd
 from rdkit import Chem
 
 from training.explain_atoms_text import page
+from training.explain_stability import collect_runs, write_stability
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.cohorts.records import Profiles
 from xpert_core.drugs import DrugLibrary
 from xpert_core.drugs.records import Drug
+from xpert_core.errors import ExplanationError
 from xpert_core.explanation.atom_baselines import (
     DRUGS_FILE,
     REFERENCE_FILE,
@@ -58,6 +64,11 @@ def cell_lines(predictor: Predictor) -> Profiles:
     return replace(profiles, samples=profiles.samples.iloc[chosen], x_ctl=profiles.x_ctl[chosen])
 
 
+def patients_of(predictor: Predictor) -> Profiles:
+    """The patients of the melanoma example."""
+    return to_profiles(read_cohort(example_path()), predictor.panel)
+
+
 def draw_reference() -> list[Drug]:
     """Drugs of the library at random, none of the cases, of a size that is drawn quickly."""
     table = pd.read_parquet(assets_dir() / "drugs" / "library.parquet")
@@ -84,10 +95,10 @@ def write_reference() -> None:
     write_bytes_atomic(folder / DRUGS_FILE, names.to_csv(index=False).encode())
     predictor = Predictor.load()
     found = element_reference(predictor, cell_lines(predictor), reference_drugs(), DOSE, TIME)
-    table = found.table.reset_index().round({"times_uniform": 4})
+    table = found.drugs.reset_index().round({"total": 4})
     table.insert(0, "model_digest", predictor.digest)
     write_bytes_atomic(folder / REFERENCE_FILE, table.to_csv(index=False).encode())
-    print(table.to_string(index=False))
+    print(found.table.to_string())
 
 
 def explain(predictor: Predictor, profiles: Profiles, drug: str, untrained: int) -> AtomExplanation:
@@ -105,7 +116,7 @@ def explain(predictor: Predictor, profiles: Profiles, drug: str, untrained: int)
 def write_report(untrained: int) -> None:
     """Explain the six drugs in cell lines and in patients; write the page and the figures."""
     predictor = Predictor.load()
-    patients = to_profiles(read_cohort(example_path()), predictor.panel)
+    patients = patients_of(predictor)
     few = replace(patients, samples=patients.samples.iloc[:5], x_ctl=patients.x_ctl[:5])
     lines = cell_lines(predictor)
     in_lines = {drug: explain(predictor, lines, drug, untrained) for drug in case_drugs()}
@@ -124,14 +135,32 @@ def write_report(untrained: int) -> None:
     write_bytes_atomic(FOLDER / "atoms.md", text.encode())
 
 
-def main() -> None:
+def report_stability(models: Sequence[str], folder: Path) -> None:
+    """Compare checkpoints; see `training.explain_stability`."""
+    if len(models) < 2:
+        raise ExplanationError(
+            f"Stability needs two checkpoints at least; {len(models)} given.",
+            fix="Name the folders of several seeds after --models.",
+        )
+    predictors = [Predictor.load(model) for model in models]
+    lines, patients = cell_lines(predictors[0]), patients_of(predictors[0])
+    runs = collect_runs(predictors, list(case_drugs()), DOSE, TIME, lines, patients)
+    write_stability(folder, predictors, runs, DOSE, TIME)
+    print(runs.table().to_string(index=False))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the part asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["reference", "report"])
+    parser.add_argument("part", choices=["reference", "report", "stability"])
     parser.add_argument("--untrained", type=int, default=20)
-    options = parser.parse_args()
+    parser.add_argument("--models", nargs="+", default=[], help="checkpoint folders, for stability")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of stability")
+    options = parser.parse_args(arguments)
     if options.part == "reference":
         write_reference()
+    elif options.part == "stability":
+        report_stability(options.models, options.out)
     else:
         write_report(options.untrained)
 

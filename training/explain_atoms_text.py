@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from xpert_core.explanation.agreement import PERMUTATIONS
 from xpert_core.explanation.atom_report import OWN_SCORES, SCORES, AtomExplanation
 from xpert_core.explanation.atoms import cell_stability
 from xpert_core.explanation.pharmacophores import marked_atoms, pharmacophores_of
+from xpert_core.explanation.statistics import benjamini_hochberg
 from xpert_core.prediction import Predictor
 
 ALPHA = 0.05
+NO_NULL = "Gradient x input and leave one atom out have no untrained null."
 Explained = Mapping[str, AtomExplanation]
 
 
@@ -26,7 +28,7 @@ def page(
     parts = [
         _head(predictor, lines, cells, untrained),
         "## What it says\n",
-        *_verdicts(lines, enriched),
+        *_verdicts(lines, enriched, untrained),
         "## Pharmacophores: enrichment and its nulls\n",
         _enrichment_notes(untrained),
         *(_enrichment_table(name, table) for name, table in enriched.items()),
@@ -46,9 +48,9 @@ def enrichments(explained: Explained) -> pd.DataFrame:
     """All tests of all drugs, with Benjamini-Hochberg q over the pharmacophores of each score."""
     parts = [found.enrichment().assign(drug=drug) for drug, found in explained.items()]
     table = pd.concat(parts, ignore_index=True)
-    for null in ("atoms", "connected", "elements"):
+    for null in ("atoms", "connected", "elements", "untrained"):
         q = table.groupby("score")[f"p_{null}"].transform(
-            lambda p: false_discovery_control(p.to_numpy())
+            lambda p: benjamini_hochberg(p.to_numpy())
         )
         table[f"q_{null}"] = q
     return table
@@ -63,12 +65,14 @@ Written by `python -m training.explain_atoms report`; do not edit. Model `{predi
 {", ".join(first.layers)}, mean over heads and all genes. Cell lines: {", ".join(cells)} (baseline
 profiles of `assets/data/l1000`). Patients: the first five of the melanoma example. Each score is a
 share that sums to one over the atoms of a molecule. Baselines: {untrained} untrained networks (same
-configuration, random weights), and the mean attention of each element over 60 other drugs. What
-the scores are: [explanations](../explanations.md).
+configuration, random weights), and the mean attention of each element over 60 other drugs (all
+genes, ten cell lines, 1 uM, 24 h). What the scores are: [explanations](../explanations.md).
 """
 
 
-def _verdicts(found: Explained, enriched: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+def _verdicts(
+    found: Explained, enriched: Mapping[str, pd.DataFrame], untrained: int
+) -> Iterable[str]:
     table = enriched["cell lines"]
     for score in OWN_SCORES:
         mine = table[table["score"] == score]
@@ -79,12 +83,7 @@ def _verdicts(found: Explained, enriched: Mapping[str, pd.DataFrame]) -> Iterabl
             f"against random connected pieces, {hits['elements']} against atoms of the same "
             f"elements. Median fold {mine['fold'].median():.2f} (1 = no preference)."
         )
-    mine = table[table["score"] == "attention"]
-    beyond = int((mine["p_untrained"] < ALPHA).sum())
-    yield (
-        f"- Beyond untrained networks at p < {ALPHA:g}: attention on {beyond} of {len(mine)} "
-        "pharmacophores."
-    )
+    yield _beyond_untrained(table[table["score"] == "attention"], untrained)
     pairs = _pairs(found)
     for second in ("element_alone", "leave_one_out", "gradient", "untrained"):
         mine = pairs[(pairs["first"] == "attention") & (pairs["second"] == second)]
@@ -97,6 +96,24 @@ def _verdicts(found: Explained, enriched: Mapping[str, pd.DataFrame]) -> Iterabl
     yield ""
 
 
+def _beyond_untrained(mine: pd.DataFrame, untrained: int) -> str:
+    """What the untrained networks can and do tell, corrected over the pharmacophores."""
+    smallest, count = 1 / (untrained + 1), len(mine)
+    needed = math.ceil(smallest * count / ALPHA)
+    text = (
+        f"- Beyond untrained networks: attention on {int((mine['q_untrained'] < ALPHA).sum())} of "
+        f"{count} pharmacophores at q < {ALPHA:g}"
+    )
+    if needed > count:
+        text += f"; with {untrained} networks (p at least {smallest:.3f}) none could pass"
+    elif needed > 1:
+        text += (
+            f"; with {untrained} networks p is at least {smallest:.3f}, so none could pass unless "
+            f"{needed} of {count} did"
+        )
+    return f"{text}. {NO_NULL}"
+
+
 def _enrichment_notes(untrained: int) -> str:
     return f"""Fold: mean score of the marked atoms / mean score of all atoms. p is one-sided, from
 {PERMUTATIONS:,} draws, the observed one counted. *Atoms*: as many atoms at random. *Connected*:
@@ -104,7 +121,7 @@ connected pieces of the same sizes; neighbours score alike, so this null is the 
 *Elements*: atoms at random of the same elements; 1 where every atom of these elements is marked.
 *Untrained*: the same atoms scored by {untrained} untrained networks; the smallest possible is
 {1 / (untrained + 1):.3f}. Bold: q < {ALPHA:g}, Benjamini-Hochberg over the pharmacophores of a
-score and null.
+score and null. {NO_NULL}
 """
 
 
@@ -123,7 +140,7 @@ def _enrichment_table(name: str, table: pd.DataFrame) -> str:
             SCORES[str(row["score"])],
             f"{row['fold']:.2f}",
             *(_p(row[f"p_{n}"], row[f"q_{n}"]) for n in ("atoms", "connected", "elements")),
-            _p(row["p_untrained"]),
+            _p(row["p_untrained"], row["q_untrained"]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -187,8 +204,9 @@ def _share_notes() -> str:
     return """Shares of the whole attention by kind of token, mean over cells; then the agreement
 of the atom attention of each pair of cells. The cosine is near one for any scores that are nearly
 equal; the rank correlation is not. Stability over seeds, as in Extended Data Fig. 2 of the paper,
-needs several trained models, and one ships. With models of your own: `xpert explain atoms ...
---model A --model B`.
+needs several trained models, and one ships. With models of several seeds:
+`python -m training.explain_atoms stability --models FOLDER FOLDER`, or for one drug
+`xpert explain atoms ... --model A --model B`.
 """
 
 

@@ -1,8 +1,9 @@
 """Resistance genes of the nivolumab melanoma cohort, with the shipped model and all nulls.
 
-Usage: python -m training.explain_resistance [--untrained 3]
+Usage: python -m training.explain_resistance [--untrained 3] [--changes-only]
 
-writes docs/explanations/resistance.md and the figures beside it, whatever they say.
+writes docs/explanations/resistance.md and the figures beside it, whatever they say. Its part on
+changes under treatment needs no model: --changes-only writes that part anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
+from training.explain_changes import CHANGES_HEADING, changes_part, markdown
 from xpert_core.cohorts import example_path, read_cohort, to_profiles
 from xpert_core.explanation import resistance_figures as figures
 from xpert_core.explanation.attention import base_layer_names
@@ -32,13 +34,6 @@ from xpert_core.prediction import Predictor
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "explanations"
 N_GENES, N_SETS = 10, 6
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A table as Markdown."""
-    lines = [f"| {' | '.join(map(str, table.columns))} |", f"|{' --- |' * table.shape[1]}"]
-    lines += [f"| {' | '.join(map(str, row))} |" for row in table.to_numpy()]
-    return "\n".join(lines)
 
 
 def summary(results: list[Resistance]) -> pd.DataFrame:
@@ -204,7 +199,14 @@ def main() -> None:
     """Compare, draw and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--untrained", type=int, default=3)
-    seeds = range(parser.parse_args().untrained)
+    parser.add_argument("--changes-only", action="store_true")
+    chosen = parser.parse_args()
+    file = FOLDER / "resistance.md"
+    if chosen.changes_only:
+        first, _ = file.read_text(encoding="utf-8").split(CHANGES_HEADING)
+        write_bytes_atomic(file, (first + changes_part(FOLDER)).encode())
+        return
+    seeds = range(chosen.untrained)
     predictor = Predictor.load()
     profiles = to_profiles(read_cohort(example_path()), predictor.panel)
     groups = groups_by_value(profiles.samples, "response", ["PRCR"], ["SD", "PD"])
@@ -216,7 +218,7 @@ def main() -> None:
         results.append(explain_resistance(material, groups, Options(kind, layer)))
         print(measure_name(results[-1].options), len(results[-1].attention.passing), flush=True)
     draw(results[0])
-    write_bytes_atomic(FOLDER / "resistance.md", page(results).encode())
+    write_bytes_atomic(file, f"{page(results)}\n{changes_part(FOLDER)}".encode())
 
 
 if __name__ == "__main__":

@@ -62,3 +62,38 @@ def atom_heat_map(matrix: pd.DataFrame, atoms: DrugAtoms, unit: str, title: str)
         description=description,
         height=AXES + 18 * matrix.shape[1],
     )
+
+
+def stability_chart(items: pd.DataFrame, title: str) -> Chart:
+    """Mean attention of each atom over models, with one standard deviation.
+
+    Parameters
+    ----------
+    items : DataFrame
+        As `xpert_core.explanation.stability.Stability.items`.
+    title : str
+    """
+    table = items.rename_axis("atom").reset_index()
+    table["low"], table["high"] = table["mean"] - table["sd"], table["mean"] + table["sd"]
+    base = alt.Chart(table).encode(
+        x=alt.X("atom:N", sort=list(table["atom"]), title="Atom", axis=alt.Axis(labelAngle=-90))
+    )
+    bars = base.mark_rule(strokeWidth=2, color="#8A8F94").encode(
+        y=alt.Y("low:Q", title="Attention, share of all atoms"), y2="high:Q"
+    )
+    points = base.mark_point(filled=True, size=50, color="#0072B2", opacity=1).encode(
+        y="mean:Q",
+        tooltip=[
+            alt.Tooltip("atom:N", title="Atom"),
+            alt.Tooltip("mean:Q", title="Mean", format=".2%"),
+            alt.Tooltip("cv:Q", title="SD / mean", format=".2f"),
+        ],
+    )
+    first = table.loc[table["mean"].idxmax()]
+    description = (
+        f"Points with bars. {title}, of {len(table)} atoms with one standard deviation. Highest: "
+        f"{first['atom']}, {first['mean']:.1%}. The table below holds the numbers."
+    )
+    return alt.layer(bars, points).properties(
+        title=alt.Title(title, anchor="start"), description=description, height=320
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from functools import partial
 
@@ -11,16 +12,18 @@ import streamlit as st
 import vl_convert
 
 from app import keys
-from app.components.atom_charts import atom_heat_map
+from app.components.atom_charts import atom_heat_map, stability_chart
 from app.components.charts import draw
 from app.components.errors import guarded
 from app.components.exports import csv_bytes, download, figure_bar
+from app.components.figures import figure
 from app.components.molecule_3d import molecule_3d
+from app.components.provenance import made_with
 from app.components.text import count, plain, slug, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.explanation.atom_report import OWN_SCORES, SCORES, AtomExplanation
 from xpert_core.explanation.atom_words import reading
-from xpert_core.explanation.atoms import cell_stability
+from xpert_core.explanation.atoms import AtomAttention, atom_stability, cell_stability
 from xpert_core.explanation.drawing import attention_svg, describe
 from xpert_core.explanation.files import token_table
 from xpert_core.explanation.pharmacophores import marked_atoms, pharmacophores_of
@@ -39,8 +42,15 @@ MEAN_OF_LAYERS = "mean of all layers"
 
 
 @st.fragment
-def atom_view(explanation: AtomExplanation) -> None:
-    """Draw an explanation; its selectors redraw this part of the page only."""
+def atom_view(explanation: AtomExplanation, runs: Sequence[AtomAttention] = ()) -> None:
+    """Draw an explanation; its selectors redraw this part of the page only.
+
+    Parameters
+    ----------
+    explanation : AtomExplanation
+    runs : sequence of AtomAttention
+        Of the same treatment and samples by several models, this one first; empty = of no other.
+    """
     attention = explanation.attention
     name = explanation.atoms.drug.name
     st.subheader(plain(name[:80]))
@@ -49,6 +59,7 @@ def atom_view(explanation: AtomExplanation) -> None:
         f"{count(len(attention.samples), 'sample')}, "
         f"{count(len(attention.genes), 'gene') if attention.genes else 'all landmark genes'}."
     )
+    made_with(attention.provenance, f"xpert_{slug(name)}_atoms", "atoms")
     score, layer = _choices(explanation)
     stem = f"xpert_{slug(name)}_{slug(score)}_{date.today().isoformat()}"
     with guarded():
@@ -60,6 +71,8 @@ def atom_view(explanation: AtomExplanation) -> None:
         "Agreement of the scores": partial(_agreement, explanation, layer, stem),
         "Where the attention goes": partial(_tokens, explanation, stem),
     }
+    if runs:
+        parts["Stability over models"] = partial(_stability, runs)
     # Only the open tab is computed.
     tabs = st.tabs(list(parts), key="atom-tabs", on_change="rerun")
     for tab, show in zip(tabs, parts.values(), strict=True):
@@ -106,7 +119,9 @@ def _figures(explanation: AtomExplanation, score: str, layer: str | None, stem: 
     with left:
         st.image(picture(theme=theme), alt=describe(atoms, values, name), width="stretch")
     with right, guarded():
-        chosen = molecule_3d(atoms, values, title=name, theme=theme, key="atom-3d")
+        chosen = molecule_3d(
+            atoms, values, title=name, theme=theme, key="atom-3d", file=f"{stem}_3d.png"
+        )
         if chosen is None:
             st.caption("Turn it with the mouse; click an atom to see its number and value.")
         else:
@@ -241,6 +256,25 @@ def _tokens(explanation: AtomExplanation, stem: str) -> None:
         "the whole molecule, and its atoms. The scores above are shares of the atoms' part alone."
     )
     download("Table as CSV", partial(csv_bytes, table), f"{stem}_tokens.csv", "tokens", wide=False)
+
+
+def _stability(runs: Sequence[AtomAttention]) -> None:
+    found = atom_stability(runs)
+    names = [f"{run.provenance['model_name']}" for run in runs]
+    figure(
+        stability_chart(found.items, f"Mean attention over {count(len(runs), 'model')}"),
+        found.items.rename_axis("atom").reset_index(),
+        f"Mean and SD over {', '.join(names)}; all layers and samples. Over pairs of models: "
+        f"mean cosine {found.mean_cosine:.3f}, mean rank correlation {found.mean_spearman:.2f}; "
+        f"mean CV over atoms {found.mean_cv:.3f}. Only models trained alike but for the seed show "
+        "what chance in training does. The cosine is near one for any scores that are nearly "
+        "equal, and models that agree may still agree on a habit: see the untrained networks.",
+        name="atom-stability",
+        about=runs[0].atoms.drug.name,
+        digits=4,
+    )
+    pairs = without_formulas(found.pairs)
+    st.dataframe(pairs.round(3), hide_index=True, alt="Agreement of each pair of models")
 
 
 def _numbers(table: pd.DataFrame, alt: str) -> None:

@@ -13,8 +13,9 @@ from app import keys
 from app.components import dose_charts
 from app.components.errors import guarded
 from app.components.figures import figure
+from app.components.provenance import made_with
 from app.components.surface_chart import surface_chart
-from app.components.text import count, plain, without_formulas
+from app.components.text import count, plain, slug, without_formulas
 from xpert_core.cohorts.records import Profiles
 from xpert_core.conditions import format_dose
 from xpert_core.drugs.records import Drug
@@ -40,7 +41,8 @@ GENES = ("DUSP6", "CDKN1A", "MYC", "CCND1")
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be predicted; `wells` are the measured counterparts, where there are any."""
+    """What is to be predicted by the model with hash `model`; `wells` are the measured
+    counterparts, where there are any."""
 
     profiles: Profiles
     samples: tuple[str, ...]
@@ -48,6 +50,7 @@ class Asked:
     doses: tuple[float, ...]
     times: tuple[float, ...]
     wells: Wells | None
+    model: str
 
     @property
     def size(self) -> int:
@@ -58,7 +61,8 @@ class Asked:
     def key(self) -> tuple[Any, ...]:
         """What makes two requests the same."""
         drug = self.drug.inchikey or self.drug.key
-        return (self.profiles.input_sha256, self.samples, drug, self.doses, self.times)
+        cohort = self.profiles.input_sha256
+        return (self.model, cohort, self.samples, drug, self.doses, self.times)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ def dose_view(asked: Asked, prediction: Prediction) -> None:
     who = "A375" if asked.wells is not None else asked.profiles.name
     about = f"{grid.drug}, {who}"
     st.subheader(f"{plain(grid.drug)} in {plain(who)}")
+    made_with(prediction.provenance, f"xpert_{slug(about)}", "dose")
     training_note(conditions, asked)
     with guarded():
         chosen = chosen_series(grid)

@@ -129,7 +129,7 @@ def export_bar(prediction: Prediction, run_id: str) -> None:
         ("Excel", "xlsx", partial(xlsx_bytes, prediction)),
         ("Parquet", "parquet", partial(saved_bytes, prediction, "parquet")),
         ("AnnData (h5ad)", "h5ad", partial(saved_bytes, prediction, "h5ad")),
-        ("Provenance (JSON)", "json", lambda: _json(prediction.provenance)),
+        ("Provenance (JSON)", "json", lambda: json_bytes(prediction.provenance)),
     ]
     for column, (label, suffix, make) in zip(st.columns(len(choices)), choices, strict=True):
         with column:
@@ -148,7 +148,8 @@ def figure_bar(chart: Chart, table: pd.DataFrame, stem: str, key: str) -> None:
             download(label, make, f"{stem}.{suffix}", key=f"{key}-{suffix}")
 
 
-def _json(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
+    """Indented UTF-8; what JSON does not know, such as a date, as its text."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str).encode("utf-8")
 
 

@@ -12,7 +12,7 @@ from xpert_core.explanation.atoms import DrugAtoms
 from xpert_core.explanation.drawing import GROUND, describe, hex_colours, mol_block
 
 SCRIPT = "3Dmol-min.js"
-HEIGHT = 464
+HEIGHT, BUTTON = 464, 40
 
 _JS = """
 function library(address) {
@@ -67,19 +67,32 @@ function draw($3Dmol, box, data, choose) {
   paint();
   fit();
   new ResizeObserver(fit).observe(box);
+  return viewer;
 }
 
 export default function (component) {
   const { parentElement, data, setStateValue } = component;
   const box = parentElement.querySelector(".xpert-molecule");
   const said = parentElement.querySelector(".xpert-molecule-said");
+  const save = parentElement.querySelector(".xpert-molecule-save");
   box.setAttribute("aria-label", data.words);
   const same = JSON.stringify([data.mol, data.colours, data.ground]);
   if (box.dataset.drawn === same) return;
   box.dataset.drawn = same;
   box.replaceChildren();
+  save.hidden = true;
   library(data.script)
-    .then(($3Dmol) => draw($3Dmol, box, data, (i) => setStateValue("atom", i)))
+    .then(($3Dmol) => {
+      const viewer = draw($3Dmol, box, data, (i) => setStateValue("atom", i));
+      save.hidden = false;
+      save.onclick = () => {
+        viewer.render();
+        const link = document.createElement("a");
+        link.href = viewer.pngURI();
+        link.download = data.file;
+        link.click();
+      };
+    })
     .catch(() => {
       said.textContent = "This browser cannot draw in three dimensions. "
         + "The formula and the table hold the same numbers.";
@@ -90,11 +103,17 @@ export default function (component) {
 _CSS = f"""
 .xpert-molecule {{ position: relative; width: 100%; height: {HEIGHT}px; }}
 .xpert-molecule-said:empty {{ display: none; }}
+.xpert-molecule-save {{
+  margin-top: 8px; height: {BUTTON}px; padding: 0 12px; cursor: pointer; font: inherit;
+  color: var(--st-text-color); background: var(--st-background-color);
+  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
+}}
 """
 
 _viewer = st.components.v2.component(
     "xpert_molecule",
-    html='<div class="xpert-molecule" role="img"></div><p class="xpert-molecule-said"></p>',
+    html='<div class="xpert-molecule" role="img"></div><p class="xpert-molecule-said"></p>'
+    '<button type="button" class="xpert-molecule-save" hidden>Shape as PNG, as turned</button>',
     css=_CSS,
     js=_JS,
     isolate_styles=False,
@@ -102,7 +121,7 @@ _viewer = st.components.v2.component(
 
 
 def molecule_3d(
-    atoms: DrugAtoms, scores: np.ndarray, *, title: str, theme: str, key: str
+    atoms: DrugAtoms, scores: np.ndarray, *, title: str, theme: str, key: str, file: str
 ) -> int | None:
     """Draw the shape the network saw; click an atom to choose it.
 
@@ -114,6 +133,8 @@ def molecule_3d(
     title : str
     theme : {"light", "dark"}
     key : str
+    file : str
+        Name of the picture that the reader may keep, seen from the side to which it was turned.
 
     Returns
     -------
@@ -138,8 +159,9 @@ def molecule_3d(
         "stick": DARK_INK if theme == "dark" else LIGHT_INK,
         "words": f"In space: {describe(atoms, scores, title)}",
         "script": _address(),
+        "file": file,
     }
-    result = _viewer(key=key, data=data, height=HEIGHT, on_atom_change=lambda: None)
+    result = _viewer(key=key, data=data, height=HEIGHT + BUTTON + 8, on_atom_change=lambda: None)
     chosen = result.atom
     return int(chosen) if chosen is not None and 0 <= int(chosen) < len(atoms) else None
 

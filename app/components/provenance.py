@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app.components.text import count, without_formulas
+from app.components.exports import download, json_bytes
+from app.components.text import count, plain, without_formulas
 from xpert_core.conditions import format_dose
 from xpert_core.prediction import Prediction
 from xpert_core.prediction.records import X_DEG_UNIT
@@ -50,6 +54,26 @@ def flat_items(record: dict[str, object], prefix: str = "") -> list[tuple[str, s
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             items.append((name, text))
     return items
+
+
+def made_with(about: Mapping[str, Any], stem: str, key: str) -> None:
+    """Model and cohort of an explanation in a line, and the whole provenance as a file.
+
+    Parameters
+    ----------
+    about : mapping
+        As `Prediction.provenance`.
+    stem : str
+        File name without suffix.
+    key : str
+        Of the button.
+    """
+    left, right = st.columns([4, 1])
+    name, digest = plain(str(about["model_name"])), str(about["model_digest"])[:12]
+    left.caption(f"Model {name}, checkpoint {digest}; cohort {plain(str(about['cohort']))}.")
+    with right:
+        make = partial(json_bytes, dict(about))
+        download("Provenance", make, f"{stem}_provenance.json", f"provenance-{key}")
 
 
 def provenance_panel(prediction: Prediction) -> None:

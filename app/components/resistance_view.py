@@ -13,11 +13,14 @@ from app import keys
 from app.components.charts import draw
 from app.components.errors import guarded
 from app.components.exports import csv_bytes, download, figure_bar
+from app.components.figures import figure
+from app.components.gene_view import gene_view
+from app.components.provenance import made_with
 from app.components.text import plain, slug, without_formulas
 from xpert_core.explanation import resistance_figures as figures
 from xpert_core.explanation.differential import Differential
 from xpert_core.explanation.genesets import COLLECTIONS, MAX_SIZE, MIN_SIZE
-from xpert_core.explanation.resistance import ATTENTION, EXPRESSION, Resistance
+from xpert_core.explanation.resistance import ATTENTION, EXPRESSION, Material, Resistance
 from xpert_core.explanation.resistance_words import (
     LIMITS,
     balanced_sentence,
@@ -32,10 +35,12 @@ NUMBER = st.column_config.NumberColumn
 
 
 @st.fragment
-def resistance_view(found: Resistance) -> None:
-    """Draw a comparison; its selectors redraw this part of the page only."""
+def resistance_view(found: Resistance, material: Material) -> None:
+    """Draw a comparison and the attention it is made from; its selectors redraw this part of the
+    page only."""
     groups = found.groups
     st.subheader(plain(f"{groups.column}: {groups.label_b} (B) against {groups.label_a} (A)"))
+    made_with(found.provenance, _stem(found, groups.column), "resistance")
     _numbers(found)
     st.markdown(plain(groups.sentence))
     st.info(plain(found.power.sentence))
@@ -47,6 +52,7 @@ def resistance_view(found: Resistance) -> None:
         "Attention beside expression": partial(_overlap, found),
         "Nulls": partial(_nulls, found),
         "Gene sets": partial(_sets, found),
+        "Gene attention": partial(gene_view, material),
     }
     # Only the open tab is computed.
     tabs = st.tabs(list(parts), key="resistance-tabs", on_change="rerun")
@@ -172,27 +178,39 @@ def _nulls(found: Resistance) -> None:
     )
     one = found.attention if key == ATTENTION else found.expression
     st.markdown(plain(null_sentence(one, MEASURES[key])))
+    about = found.provenance.get("cohort", "cohort")
     left, right = st.columns(2)
-    counts = figures.count_histogram(one, MEASURES[key])
-    largest = figures.maximum_histogram(one, MEASURES[key])
     with left:
-        draw(counts)
-        figure_bar(counts, figures.null_table(one), _stem(found, f"{key}-counts"), f"null-{key}")
+        figure(
+            figures.count_histogram(one, MEASURES[key]),
+            figures.null_table(one),
+            "How many genes have p < 0.05 when the labels of the patients are permuted, and with "
+            "the true labels (orange). It shows whether the groups differ at all, not which genes "
+            "do. A row of the table is a relabelling.",
+            name=f"resistance-{key}-counts",
+            about=about,
+        )
     with right:
-        draw(largest)
-        maxima = pd.DataFrame({"largest_t": one.maxima})
-        figure_bar(largest, maxima, _stem(found, f"{key}-maxima"), f"max-{key}")
+        figure(
+            figures.maximum_histogram(one, MEASURES[key]),
+            pd.DataFrame({"largest_t": one.maxima}),
+            "The largest statistic of all genes for each permutation of the labels, and with the "
+            "true ones (orange). It shows whether the most different gene is more than the best of "
+            "many; many small differences it does not show. A row of the table is a relabelling.",
+            name=f"resistance-{key}-maxima",
+            about=about,
+        )
     st.markdown("**Untrained network:** what the architecture shows of these patients by itself.")
     st.markdown(plain(untrained_sentence(found)))
-    chart = figures.beside_untrained(found)
-    draw(chart)
-    st.caption(
-        "A gene far from zero in both networks is seen because of its expression and the shape of "
-        "the network; only what the trained network shows alone can have been learned."
-    )
     columns = ["attention_log2_ratio", "untrained_log2_ratio", "untrained_q", "untrained_passes"]
-    figure_bar(
-        chart, found.genes[columns].reset_index(), _stem(found, "untrained"), "resistance-untrained"
+    figure(
+        figures.beside_untrained(found),
+        found.genes[columns].reset_index(),
+        "Each point is a gene. One far from zero in both networks is seen because of its "
+        "expression and the shape of the network; only what the trained network shows alone can "
+        "have been learned. That it was learned does not show that it is right.",
+        name="resistance-untrained",
+        about=about,
     )
     st.markdown(plain(balanced_sentence(found)))
 

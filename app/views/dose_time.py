@@ -17,6 +17,7 @@ from xpert_core.cohorts.records import Profiles
 from xpert_core.conditions import parse_dose, parse_time, split_values
 from xpert_core.drugs.records import Drug
 from xpert_core.explanation.measured import Wells, dose_series, drug_of, series
+from xpert_core.explanation.training_conditions import conditions_of
 from xpert_core.prediction import Prediction
 
 NAME = "dose-time"
@@ -73,6 +74,15 @@ def ask_series() -> Wells:
     return dose_series(drug)
 
 
+def trained_times() -> str:
+    """At which times the model in use was trained; "" where that is not known."""
+    conditions = conditions_of(services.predictor().digest)
+    if conditions is None:
+        return ""
+    times = " and ".join(f"{time:g}" for time in sorted(set(conditions.trained()["time_h"])))
+    return f"On the scale of these predictions this model was trained at {times} h only."
+
+
 def ask_conditions(drug: Drug) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Doses and times, in uM and hours."""
     st.session_state.setdefault(keys.DOSE_DOSES, DOSES)
@@ -84,7 +94,7 @@ def ask_conditions(drug: Drug) -> tuple[tuple[float, ...], tuple[float, ...]]:
     )  # fmt: skip
     times = right.text_input(
         "Times of exposure", key=keys.DOSE_TIMES, persist_state="session",
-        help="Several with commas. The model was trained at 6 and 24 h only.",
+        help=f"Several with commas. {trained_times()}".strip(),
     )  # fmt: skip
     mass = drug.molar_mass
     return (
@@ -99,12 +109,13 @@ def ask() -> Asked | None:
         "Profiles", [MEASURED, COHORT], key=keys.DOSE_SOURCE, persist_state="session",
         horizontal=True,
     )  # fmt: skip
+    model = services.predictor().digest
     if source == COHORT:
         found = ask_cohort()
         if found is None:
             return None
         doses, times = ask_conditions(found[2])
-        return Asked(*found, doses, times, None)
+        return Asked(*found, doses, times, None, model)
     wells = ask_series()
     with st.spinner("Reading the structure"):
         drug = drug_of(wells)
@@ -114,7 +125,7 @@ def ask() -> Asked | None:
     own_time = float(wells.rows["time_h"].iloc[0])
     return Asked(
         wells.controls, samples, drug, tuple(sorted({*doses, *measured})),
-        tuple(sorted({*times, own_time})), wells,
+        tuple(sorted({*times, own_time})), wells, model,
     )  # fmt: skip
 
 
@@ -158,5 +169,8 @@ with guarded():
     kept = finished(NAME)
     if kept is not None:
         if asked_now is None or kept[0] != asked_now.key:
-            st.caption("The result below is of the last request, not of the choices above.")
+            st.caption(
+                "The result below is of the last request, not of the choices above"
+                " and the model in use."
+            )
         dose_view(*kept[1])

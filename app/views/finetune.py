@@ -19,6 +19,7 @@ from app.components.paired_upload import (
     paired_checks,
     paired_upload,
 )
+from app.components.pairs_store import pairs_labels
 from app.components.sharing import sharing
 from app.components.text import count, local_time, plain
 from xpert_core.cohorts import check_pairs
@@ -70,11 +71,7 @@ def confirm_deletion(pairs_id: str, label: str) -> None:
 
 def choose_pairs(table: pd.DataFrame) -> str:
     """Selector of a stored paired cohort, with its deletion."""
-    labels = {
-        str(key): f"{row['name']} ({count(row['n_pairs'], 'pair')}, "
-        f"stored {local_time(row['created_at'])})"
-        for key, row in table.iterrows()
-    }
+    labels = pairs_labels(table)
     if st.session_state.get(keys.PAIRS_ID) not in labels:
         st.session_state.pop(keys.PAIRS_ID, None)
     left, right = st.columns([5, 1], vertical_alignment="bottom")

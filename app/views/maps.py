@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 
 from app import keys, services
-from app.components.charts import draw
 from app.components.cohort_store import choose_cohort, open_cohort
 from app.components.drug_maps import agreement_table, drug_map, map_points
 from app.components.errors import guarded, show_notice
@@ -30,7 +29,9 @@ from xpert_core.explanation.maps import (
     score,
     umap_installed,
 )
-from xpert_core.explanation.measured import level3_wells
+from xpert_core.explanation.measured import Wells, level3_wells
+from xpert_core.explanation.training_conditions import conditions_of
+from xpert_core.prediction import Predictor
 
 NAME = "maps"
 PERMUTATIONS = 100
@@ -97,6 +98,7 @@ def patients(values: str) -> Choice | None:
         "outside what the model has seen.",
     }[values]
     predictor = services.predictor()
+    model = predictor.digest if values == "cls" else ""
 
     def build(progress: Any, cancelled: Any) -> Space:
         if values == "cls":
@@ -105,7 +107,18 @@ def patients(values: str) -> Choice | None:
             )
         return spaces.against_cell_lines(profiles, scaled=values == "ranks")
 
-    return Choice((values, cohort_id), build, ["origin", *known], says)
+    return Choice((values, cohort_id, model), build, ["origin", *known], says)
+
+
+def known_drugs(predictor: Predictor, chosen: Wells) -> str:
+    """How many drugs of these wells the model was trained on, by their names."""
+    conditions = conditions_of(predictor.digest)
+    if conditions is None:
+        return "It is not known which of these drugs this model was trained on."
+    rows = conditions.table
+    trained = set(rows.loc[rows["part"] == "train", "drug"].str.casefold())
+    names = set(chosen.rows["drug"].str.casefold())
+    return f"This model was trained on {len(names & trained)} of these {count(len(names), 'drug')}."
 
 
 def wells(values: str) -> Choice:
@@ -125,17 +138,20 @@ def wells(values: str) -> Choice:
         "change": "Single wells minus the vehicle wells of their plate, which removes much of the "
         "plate and most of the cell line.",
         "cls": "The network's summary of the same conditions: from the vehicle profile, the drug, "
-        "its dose and time. Nothing measured after treatment enters, but most of these drugs were "
-        "trained on. Separation by mechanism is what the drug tokens bring.",
+        "its dose and time. Nothing measured after treatment enters. Separation by mechanism is "
+        "what the drug tokens bring.",
     }[values]
     predictor = services.predictor()
+    if values == "cls":
+        says += f" {known_drugs(predictor, chosen)}"
+    model = predictor.digest if values == "cls" else ""
 
     def build(progress: Any, cancelled: Any) -> Space:
         if values == "cls":
             return spaces.embedded_wells(predictor, chosen, progress=progress, cancelled=cancelled)
         return spaces.treated_wells(chosen, values)
 
-    return Choice((values, cell), build, labels, says)
+    return Choice((values, cell, model), build, labels, says)
 
 
 def result() -> Choice | None:
@@ -183,6 +199,23 @@ def genes() -> Choice:
     )  # fmt: skip
 
 
+def drugs() -> Choice:
+    """Drug tokens by mechanism."""
+    predictor = services.predictor()
+
+    def build(progress: Any, cancelled: Any) -> Space:
+        wells = level3_wells()
+        return spaces.drug_tokens(predictor, wells, progress=progress, cancelled=cancelled)
+
+    return Choice(
+        ("drugs", predictor.digest), build, ["mechanism"],
+        "Each drug of the shipped L1000 wells as the model in use embeds it, before any profile, "
+        "dose or time: the mean of its tokens. Part of it is its place in the knowledge graph "
+        "where the model has one, which was told the targets of known drugs: that mechanisms "
+        "separate is not all learned from expression.",
+    )  # fmt: skip
+
+
 SPACES: dict[str, Callable[[], Choice | None]] = {
     "Patients and cell lines: raw expression": lambda: patients("raw"),
     "Patients and cell lines: ranks of the genes": lambda: patients("ranks"),
@@ -192,6 +225,7 @@ SPACES: dict[str, Callable[[], Choice | None]] = {
     "L1000 wells: measured change": lambda: wells("change"),
     "L1000 wells: cls embedding": lambda: wells("cls"),
     "Genes: tokens of the network, by pathway": genes,
+    "Drugs: tokens of the network, by mechanism": drugs,
 }
 DRUGS = "Drugs: structure and knowledge graph, by mechanism"
 
@@ -258,19 +292,36 @@ def show(drawn: Drawn, label: str, says: str) -> None:
     )
 
 
-def drugs() -> None:
+def shipped_drugs() -> None:
     """The maps of the Drugs page."""
     st.caption(
         "Drugs with a known mechanism, by structure and by their place in the knowledge graph "
-        "(UMAP). Neighbours mean something, distances do not. The place of one drug is on the "
-        "Drugs page."
+        "(UMAP). These are maps of the shipped structures and the shipped graph: the model in use "
+        "has no part in them. The place of one drug is on the Drugs page."
     )
     points = map_points()
-    left, right = st.columns(2)
-    with left:
-        draw(drug_map(points, "chemical", "By structure"))
-    with right:
-        draw(drug_map(points, "biological", "By biology"))
+    spaces_said = {
+        "chemical": (
+            "By structure",
+            "Drugs of like structure lie together. Neighbours mean something, distances do not; "
+            "alike structures need not share a target, and the map does not show that they do.",
+        ),
+        "biological": (
+            "By biology",
+            "Drugs of like targets and uses lie together, partly because the graph was told their "
+            "targets: that mechanisms cluster here is not evidence for a new drug. Neighbours mean "
+            "something, distances do not.",
+        ),
+    }
+    for column, (space, (title, says)) in zip(st.columns(2), spaces_said.items(), strict=True):
+        with column:
+            figure(
+                drug_map(points, space, title),
+                points[["name", "moa", f"{space}_x", f"{space}_y"]],
+                says,
+                name=f"drugs-{space}",
+                about="shipped",
+            )
     agreement_table()
 
 
@@ -280,7 +331,7 @@ def page() -> None:
         "What to map", [*SPACES, DRUGS], key=keys.MAP_SPACE, persist_state="session"
     )
     if name == DRUGS:
-        drugs()
+        shipped_drugs()
         return
     choice = SPACES[name]()
     if choice is None:

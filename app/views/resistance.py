@@ -1,17 +1,18 @@
-"""Resistance genes: what the network attends to differently in two groups of patients."""
+"""Resistance genes: how two groups of patients differ before treatment, and under it."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import pandas as pd
 import streamlit as st
 
 from app import keys, services
 from app.components.background_run import queue
+from app.components.changes_mode import under_treatment
 from app.components.cohort_store import choose_cohort, open_cohort
 from app.components.errors import guarded, show_error
+from app.components.group_choice import choose_groups, choose_thresholds, chosen_values
 from app.components.resistance_view import resistance_view
 from app.components.text import plain
 from app.pace import in_words
@@ -19,16 +20,9 @@ from app.tasks import Task, launch, running, take, watch
 from xpert_core.cohorts.records import Profiles
 from xpert_core.errors import ExplanationError
 from xpert_core.explanation.attention import KINDS, base_layer_names
-from xpert_core.explanation.differential import Thresholds
 from xpert_core.explanation.genes import MEANING
 from xpert_core.explanation.genesets import COLLECTIONS
-from xpert_core.explanation.groups import (
-    Groups,
-    group_values,
-    groups_by_threshold,
-    groups_by_value,
-    is_numeric,
-)
+from xpert_core.explanation.groups import Groups
 from xpert_core.explanation.resistance import (
     Material,
     Options,
@@ -40,68 +34,10 @@ from xpert_core.prediction.predictor import Cancelled, Predictor, Progress
 
 #: Seconds a profile takes in both networks, and the tests after that, on two processor cores.
 PROFILE_S, TESTS_S = 0.4, 25.0
-#: Columns that cannot make two groups, whatever they hold.
-NOT_GROUPS = ("patient_id",)
 MEAN_OF_LAYERS = "mean of all layers"
 
 Asked: TypeAlias = tuple[str, tuple[int, ...], str]
 """Cohort, its rows, and the hash of the model."""
-
-
-def usable_columns(samples: pd.DataFrame) -> list[str]:
-    """Columns with at least two values, response first."""
-    found = []
-    for column in map(str, samples.columns):
-        kinds = len(group_values(samples, column))
-        names = kinds == len(samples) and not is_numeric(samples, column)
-        if column not in NOT_GROUPS and kinds > 1 and not names:
-            found.append(column)
-    return sorted(found, key=lambda name: name != "response")
-
-
-def choose_groups(profiles: Profiles) -> Groups | None:
-    """Column and values of the two groups; None while a group is still to be chosen."""
-    columns = usable_columns(profiles.samples)
-    if not columns:
-        st.info(
-            "The sample table of this cohort has no column with two or more values, so there are "
-            "no groups to compare. Add a column such as response to the file and upload it again."
-        )
-        return None
-    if st.session_state.get(keys.RESISTANCE_COLUMN) not in columns:
-        st.session_state[keys.RESISTANCE_COLUMN] = columns[0]
-    column = st.selectbox("Column with the groups", columns, key=keys.RESISTANCE_COLUMN)
-    if is_numeric(profiles.samples, column):
-        middle = float(pd.to_numeric(profiles.samples[column], errors="coerce").median())
-        limit = st.number_input(
-            "Threshold", value=middle, key=f"{keys.RESISTANCE_SPLIT}-{column}",
-            help="A: up to it. B: above it. The median to begin with.",
-        )  # fmt: skip
-        return groups_by_threshold(profiles.samples, column, limit)
-    counts = group_values(profiles.samples, column)
-    values = [str(value) for value in counts.index]
-    left, right = st.columns(2)
-    show = partial(_with_count, counts)
-    a = left.multiselect(
-        "Group A, the reference (for instance responders)", values, format_func=show,
-        key=f"{keys.RESISTANCE_A}-{column}", placeholder="Choose values",
-    )  # fmt: skip
-    b = right.multiselect(
-        "Group B (for instance non-responders)", values, format_func=show,
-        key=f"{keys.RESISTANCE_B}-{column}", placeholder="Choose values",
-    )  # fmt: skip
-    if not a or not b:
-        st.info(f"Still to choose: values of group {' and '.join(_empty(a, b))}.")
-        return None
-    return groups_by_value(profiles.samples, column, a, b)
-
-
-def _with_count(counts: pd.Series, value: str) -> str:
-    return f"{value} ({counts[value]})"
-
-
-def _empty(a: list[str], b: list[str]) -> list[str]:
-    return [name for name, values in (("A", a), ("B", b)) if not values]
 
 
 def choose_options() -> Options:
@@ -117,20 +53,14 @@ def choose_options() -> Options:
         "Layer", layers, key=keys.RESISTANCE_LAYER, disabled=kind == "rollout",
         help="A rollout is always over all layers.",
     )  # fmt: skip
-    q = columns[2].number_input(
-        "Largest q", 0.001, 1.0, 0.05, step=0.01, format="%.3f", key=keys.RESISTANCE_Q,
-        help="Share of false genes among those that pass (Benjamini-Hochberg).",
-    )  # fmt: skip
-    ratio = columns[3].number_input(
-        "Smallest |log2 ratio|", 0.0, 10.0, 0.0, step=0.1, key=keys.RESISTANCE_RATIO
-    )
+    thresholds = choose_thresholds(columns[2], columns[3], "Smallest |log2 ratio|")
     whole = layer == MEAN_OF_LAYERS or kind == "rollout"
-    return Options(kind, None if whole else layer, Thresholds(q, ratio), tuple(COLLECTIONS))
+    return Options(kind, None if whole else layer, thresholds, tuple(COLLECTIONS))
 
 
 def order(cohort_id: str, profiles: Profiles) -> None:
     """Say what will be compared; start it at the click."""
-    groups = choose_groups(profiles)
+    groups = choose_groups(profiles.samples)
     options = choose_options()
     if groups is not None:
         kept = _kept(cohort_id, groups)
@@ -153,20 +83,10 @@ def order(cohort_id: str, profiles: Profiles) -> None:
     ):
         params = {
             "what": "resistance", "cohort_id": cohort_id, "column": groups.column,
-            **_choice(groups.column), "kind": options.kind, "layer": options.layer,
+            **chosen_values(groups.column), "kind": options.kind, "layer": options.layer,
             "q": options.thresholds.q, "lfc": options.thresholds.log2_ratio,
         }  # fmt: skip
         queue("explain", params, f"Resistance genes: {profiles.name}, {groups.column}")
-
-
-def _choice(column: str) -> dict[str, Any]:
-    """The groups as the widgets have them: two lists of values, or a threshold."""
-    values = [
-        st.session_state.get(f"{key}-{column}") for key in (keys.RESISTANCE_A, keys.RESISTANCE_B)
-    ]
-    if all(values):
-        return dict(zip(("a", "b"), values, strict=True))
-    return {"threshold": st.session_state[f"{keys.RESISTANCE_SPLIT}-{column}"]}
 
 
 def _asked(cohort_id: str, groups: Groups) -> Asked:
@@ -217,13 +137,15 @@ def outcome(cohort_id: str) -> None:
     elif task is not None and task.error is not None:
         show_error(task.error)
     found = st.session_state.get(keys.RESISTANCE)
-    # A result of another cohort would look like an answer to the choices above.
-    if found is not None and asked is not None and asked[0] == cohort_id:
-        resistance_view(found)
+    # A result of another cohort or model would look like an answer to the choices above.
+    now = (cohort_id, services.predictor().digest)
+    if found is not None and asked is not None and (asked[0], asked[2]) == now:
+        resistance_view(found, st.session_state[keys.RESISTANCE_MATERIAL][1])
 
 
-def page() -> None:
-    """Draw the page from top to bottom."""
+def before_treatment() -> None:
+    """Attention and expression before treatment, by the model of this session."""
+    services.predictor()
     st.markdown(
         "Genes that the network attends to differently in two groups of patients before treatment, "
         "beside genes whose expression differs, and beside what permuted labels and an untrained "
@@ -240,7 +162,20 @@ def page() -> None:
     outcome(cohort_id)
 
 
+MODES = {
+    "Before treatment": before_treatment,
+    "Under treatment (before and after)": under_treatment,
+}
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    mode = st.segmented_control(
+        "Samples", list(MODES), default=next(iter(MODES)), required=True, key=keys.RESISTANCE_MODE
+    )
+    MODES[mode]()
+
+
 st.title("Resistance genes")
 with guarded():
-    services.predictor()
     page()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from model_data import tiny_checkpoint
 from pages import texts
 from streamlit.testing.v1 import AppTest
 
 from app import keys
 from xpert_core.cohorts import read_cohort, to_profiles
 from xpert_core.genes import load_panel
+from xpert_core.prediction.models import shipped_default
 from xpert_core.store import Store
 
 SECTIONS = ["Dose curves", "Heat map", "Components", "Dose × time", "Sign reversals", "Measured"]
@@ -35,7 +38,7 @@ def done(open_page: Callable[..., AppTest]) -> AppTest:
     return finish(page, "dose-time")
 
 
-def test_every_section_of_a_measured_series(done: AppTest) -> None:
+def test_every_section_of_a_measured_series(done: AppTest, tmp_path: Path) -> None:
     assert not done.exception and not done.error
     assert "This drug was in the training data" in texts(done.info)
     assert "0 at several times" in texts(done.info)
@@ -49,6 +52,13 @@ def test_every_section_of_a_measured_series(done: AppTest) -> None:
     assert "Hatched" in said["Dose × time"]
     measured = done.dataframe[0].value
     assert {"pearson", "pearson_line", "part"} <= set(measured.columns) and len(measured) == 6
+    assert f"Model {shipped_default()}, checkpoint" in said["Measured"]
+    assert "trained at 6 and 24 h only" in done.text_input(key=keys.DOSE_TIMES).help
+    tiny_checkpoint(tmp_path / "tiny")
+    done.session_state[keys.MODEL] = Store().registry.register(tmp_path / "tiny")
+    page = done.run()
+    assert "not of the choices above and the model in use" in texts(page.caption)
+    assert "trained at" not in page.text_input(key=keys.DOSE_TIMES).help
 
 
 def test_genes_and_sets_are_checked(done: AppTest) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from model_data import tiny_checkpoint
 from pages import texts
 from prediction_data import prediction_of
 from streamlit.testing.v1 import AppTest
@@ -29,22 +31,34 @@ def finish(page: AppTest, limit_s: float = 120.0) -> AppTest:
 
 
 def test_patients_among_the_cell_lines(
-    three_patients: bytes, open_page: Callable[..., AppTest]
+    three_patients: bytes, open_page: Callable[..., AppTest], tmp_path: Path
 ) -> None:
     page = open_page("maps")
     assert "No cohort is stored yet" in texts(page.info)
     cohort = read_cohort(three_patients, filename="three.csv")
     Store().save_cohort(to_profiles(cohort, load_panel()))
+    models = []
+    for seed in (0, 1):
+        tiny_checkpoint(tmp_path / f"tiny{seed}", name=f"tiny {seed}", seed=seed)
+        models.append(Store().registry.register(tmp_path / f"tiny{seed}"))
     page = open_page("maps")
+    page.session_state[keys.MODEL] = models[0]
+    name = next(n for n in page.selectbox(key=keys.MAP_SPACE).options if "cls embedding" in n)
+    page.selectbox(key=keys.MAP_SPACE).set_value(name).run()
     page.button(key="start-maps").click().run()
     page = finish(page)
-    assert not page.exception and not page.error
+    assert not page.exception and not page.error and not page.info
     assert "Do the groups of origin mix?" in texts(page.subheader)
     points, scores = page.dataframe[0].value, page.dataframe[1].value
     assert len(points) == 168 and {"x", "y", "origin"} <= set(points.columns)
     assert scores["null"].notna().all() and len(scores) == 5
     page.number_input(key=keys.MAP_SEED).set_value(1).run()
     assert "Draw the map again" in texts(page.info)
+    page.number_input(key=keys.MAP_SEED).set_value(0).run()
+    assert not page.info and page.dataframe
+    page.session_state[keys.MODEL] = models[1]
+    page.run()
+    assert "The choices have changed" in texts(page.info) and not page.dataframe
 
 
 def test_drug_maps_are_those_of_the_drugs_page(open_page: Callable[..., AppTest]) -> None:
@@ -52,7 +66,12 @@ def test_drug_maps_are_those_of_the_drugs_page(open_page: Callable[..., AppTest]
     options = page.selectbox(key=keys.MAP_SPACE).options
     page.selectbox(key=keys.MAP_SPACE).set_value(options[-1]).run()
     assert not page.exception and not page.error
-    assert "Chance" in set(page.dataframe[0].value["Space"])
+    chemical, biological, agreement = (frame.value for frame in page.dataframe[:3])
+    assert list(chemical["name"]) == list(biological["name"]) and len(chemical) > 100
+    assert {"chemical_x", "chemical_y"} <= set(chemical.columns)
+    assert "Chance" in set(agreement["Space"])
+    said = texts(page.caption)
+    assert "the model in use has no part in them" in said and "alike structures" in said
 
 
 def store_example(with_pairs: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_maps_of_wells_with_scores(tmp_path: Path) -> None:
     assert_refused(explain("maps", "--space", "raw", "--out", str(out)), "--cohort")
 
 
+def test_a_map_has_its_figure_and_says_what_it_rests_on(tmp_path: Path) -> None:
+    out = tmp_path / "genes"
+    result = explain("maps", "--space", "genes", "--method", "t-sne", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == {
+        "map.csv", "scores.csv", "map_pathway.svg", "provenance.json",
+    }  # fmt: skip
+    about = json.loads((out / "provenance.json").read_text())
+    assert about["model_digest"] == Predictor.load().digest
+    assert (about["method"], about["seed"], about["points"]) == ("t-sne", 0, 978)
+    assert "not known" in (out / "map_pathway.svg").read_text()
+
+
 @pytest.fixture
 def response_files(tmp_path: Path) -> tuple[Path, Path]:
     """A cohort of eight patients with a response, and a result for them."""
@@ -112,7 +126,12 @@ def test_response_gives_the_tables_of_the_python_interface(
     assert found["difference"].mean() == pytest.approx(1, abs=0.1)
     assert {path.name for path in out.iterdir()} == {
         "distribution.csv", "most_changed.csv", "counts.csv", "violins.csv",
+        "distribution.svg", "violins.svg", "provenance.json",
     }  # fmt: skip
+    about = json.loads((out / "provenance.json").read_text())
+    assert about["patients_by_group"] == {"responder": 4, "non-responder": 4}
+    assert about["results"]["result.h5ad"]["model_name"]
+    assert (out / "distribution.svg").read_text().startswith("<svg")
 
 
 def test_response_without_groups_is_explained(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -19,6 +21,7 @@ from xpert_core.genes import load_panel
 from xpert_core.jobs import submit
 from xpert_core.model.checkpoint import load_checkpoint
 from xpert_core.prediction import Predictor
+from xpert_core.prediction.models import shipped_default
 from xpert_core.store import Store
 
 pytest.importorskip("lightning")
@@ -152,6 +155,18 @@ def test_explanations_are_kept_with_the_job(store: Store) -> None:
     assert done.result is not None and "genes.csv" in done.result["files"]
     folder = store.jobs.folder(done.id) / "result"
     assert sorted(path.name for path in folder.iterdir()) == done.result["files"]
+    atoms = {
+        "what": "atoms", "cohort_id": cohort_id, "samples": samples, "genes": ["CDK4"],
+        "drug": "vorinostat", "dose": 1.0, "time": 24.0,
+    }  # fmt: skip
+    submit(store, "explain", atoms)
+    done = attempt(store)
+    assert done.status == "done" and done.result is not None, done.failure
+    folder = store.jobs.folder(done.id) / "result"
+    assert sorted(path.name for path in folder.iterdir()) == done.result["files"]
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["model_name"] == shipped_default()
+    assert len(pd.read_csv(folder / "atoms.csv")) == 19
     groups = {"what": "resistance", "cohort_id": cohort_id, "column": "response", "a": ["PD"],
               "b": ["SD"]}  # fmt: skip
     submit(store, "explain", groups)

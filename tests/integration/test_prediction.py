@@ -212,6 +212,28 @@ def test_model_without_a_graph_token_places_no_drug(profiles: Profiles) -> None:
     assert "unknown drug" in noted.rows["drug_fallback"].iloc[0]
 
 
+def test_without_a_padding_mask_a_drug_does_not_depend_on_the_others(profiles: Profiles) -> None:
+    """The published style attends to padding: every drug gets as much as in training."""
+    unmasked = Predictor(untrained(mask_padding=False))
+    request = (["1 uM"], ["24 h"])
+    alone = unmasked.predict(profiles, DRUGS[:1], *request, samples=first(profiles, 1))
+    for reuse in (True, False):
+        beside = unmasked.predict(
+            profiles, [*DRUGS, "paclitaxel"], *request, samples=first(profiles, 1), reuse=reuse
+        )
+        np.testing.assert_allclose(alone.x_deg[0], beside.x_deg[0], atol=1e-5)
+    masked = Predictor(untrained())
+    inputs = [p.inputs(profiles, DRUGS[:1], *request) for p in (unmasked, masked)]
+    atoms = len(inputs[0].features[0].atoms)
+    assert [i.batch.drugs.atoms.shape[1] for i in inputs] == [120, atoms]
+
+
+def test_a_model_that_needs_a_prior_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="did not travel with it") as caught:
+        Predictor(untrained(use_prior=True))
+    assert caught.value.fix
+
+
 def test_graph_keeps_its_own_featurizer_when_the_model_has_another(
     predictor: Predictor, profiles: Profiles
 ) -> None:

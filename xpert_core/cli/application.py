@@ -16,6 +16,7 @@ from xpert_core.cli import (
     doctor,
     drugs,
     explain,
+    explain_changes,
     explain_maps,
     explain_resistance,
     finetune,
@@ -91,6 +92,7 @@ application.add_typer(model.commands, name="model")
 for command in (explain_maps.dose, explain_maps.maps, explain_maps.response):
     explain.commands.command(command.__name__)(command)
 explain.commands.command("resistance")(explain_resistance.resistance)
+explain.commands.command("changes")(explain_changes.changes)
 application.add_typer(explain.commands, name="explain")
 application.command("doctor")(doctor.doctor)
 application.command("version")(version.version)

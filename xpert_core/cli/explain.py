@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -196,7 +197,8 @@ def _print_atoms(found: AtomExplanation, layer: str | None) -> None:
         "atom", *SCORES.values(), title=f"Share of all atoms (equal: {1 / len(frame):.1%})"
     )
     for _, row in frame.head(TOP).iterrows():
-        table.add_row(row["label"], *(f"{row[score]:.1%}" for score in SCORES))
+        shares = ("-" if math.isnan(row[score]) else f"{row[score]:.1%}" for score in SCORES)
+        table.add_row(row["label"], *shares)
     output().print(table)
     if len(frame) > TOP:
         print(f"The first {TOP} of {len(frame)} atoms are shown.")

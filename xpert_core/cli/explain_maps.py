@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -245,7 +245,8 @@ def maps(
     """
     import pandas as pd
 
-    from xpert_core.explanation.files import check_folder, save_tables
+    from xpert_core.explanation.figures import can_draw, map_figure
+    from xpert_core.explanation.files import check_folder, file_word, save_tables
     from xpert_core.explanation.maps import project, settings
 
     check_folder(out, force=force)
@@ -255,7 +256,7 @@ def maps(
             where="--space",
             fix=f"Use one of {', '.join(SPACES)}.",
         )
-    found = _space(space, cohort, scale, cell, model)
+    found, about = _space(space, cohort, scale, cell, model)
     names = label or [c for c in ("origin", "cell", "mechanism", "pathway") if c in found.labels]
     drawn = project(found, method, seed)
     scored = [_scores(found, name, seed) for name in names]
@@ -265,7 +266,11 @@ def maps(
             s.table.assign(label=s.label, kind=s.kind, points=s.points, groups=s.groups)
             for s in scored
         )
-    written = save_tables(out, tables)
+    figures = {}
+    if can_draw():
+        figures = {f"map_{file_word(name)}.svg": map_figure(drawn, name) for name in names}
+    about = {**about, **settings(drawn), "notes": [*about.get("notes", []), *drawn.notes]}
+    written = save_tables(out, tables, about, figures)
     for name, value in settings(drawn).items():
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     for s in scored:
@@ -295,7 +300,9 @@ def _scores(space: Space, label: str, seed: int) -> MapScores:
 
 def _space(
     space: str, cohort: Path | None, scale: str | None, cell: str, model: str | None
-) -> Space:
+) -> tuple[Space, dict[str, Any]]:
+    """What is mapped, and what it rests on."""
+    from xpert_core import __version__
     from xpert_core.explanation import spaces
     from xpert_core.explanation.dose_time import pathways
     from xpert_core.explanation.measured import level3_wells
@@ -303,20 +310,25 @@ def _space(
     if space == "wells":
         wells = level3_wells()
         keep = (wells.rows["cell"] == cell).to_numpy()
-        return spaces.treated_wells(wells if cell == "all" else wells.take(keep))
+        found = spaces.treated_wells(wells if cell == "all" else wells.take(keep))
+        return found, {"wells_of": cell, "versions": {"xpert": __version__}}
     predictor = _predictor(model)
     if space == "genes":
-        return spaces.gene_tokens(predictor, pathways(predictor.panel.symbols))
+        model_facts = {"model_name": predictor.name, "model_digest": predictor.digest}
+        tokens = spaces.gene_tokens(predictor, pathways(predictor.panel.symbols))
+        return tokens, {**model_facts, "versions": {"xpert": __version__}}
     if cohort is None:
         raise CohortError(
             "This map needs a cohort.", where=f"--space {space}", fix="Give --cohort FILE."
         )
     profiles = _profiles(predictor, cohort, scale)
+    about = predictor.provenance(predictor.tokens(profiles))
     if space == "cls":
-        return with_progress(
+        embedded = with_progress(
             lambda report: spaces.embedded_against_cell_lines(predictor, profiles, progress=report)
         )
-    return spaces.against_cell_lines(profiles, scaled=space == "ranks")
+        return embedded, about
+    return spaces.against_cell_lines(profiles, scaled=space == "ranks"), about
 
 
 def response(
@@ -349,6 +361,7 @@ def response(
     chosen genes, and, beside measured changes, the error by size of the change.
     """
     from xpert_core.cohorts import read_cohort
+    from xpert_core.explanation.figures import can_draw, distribution_figure, violin_figure
     from xpert_core.explanation.files import check_folder, read_gene_set, save_tables
     from xpert_core.explanation.response import on_common, response_groups
 
@@ -358,7 +371,8 @@ def response(
     patients = samples["patient_id"].fillna("").astype(str)
     names = [own or str(sample) for own, sample in zip(patients, samples.index, strict=True)]
     groups = response_groups(dict(zip(names, known, strict=True)), responder, non_responder)
-    sources = [_changes(path, drug, dose, time) for path in result]
+    predicted = [_changes(path, drug, dose, time) for path in result]
+    sources = [changes for changes, _ in predicted]
     if measured is not None:
         sources = [_measured(measured), *sources]
     if len(sources) > 1:
@@ -368,7 +382,21 @@ def response(
         from xpert_core.explanation.error_by_size import error_by_size
 
         tables["error_by_size"] = error_by_size(sources[0], sources[1:])
-    written = save_tables(out, tables)
+    counted = {group: sum(g == group for g in groups.values()) for group in set(groups.values())}
+    about = {
+        "cohort_file": cohort.name,
+        "measured_pairs": measured,
+        "patients_by_group": counted,
+        "results": {path.name: p for path, (_, p) in zip(result, predicted, strict=True)},
+    }
+    figures = {}
+    if can_draw():
+        unit = sources[0].unit
+        figures = {
+            "distribution.svg": distribution_figure(tables["distribution"], unit),
+            "violins.svg": violin_figure(tables["violins"], unit),
+        }
+    written = save_tables(out, tables, about, figures)
     for row in tables["counts"].itertuples():
         print(
             f"{row.source}, {row.group}: {row.patients} patients; genes changed (q < 0.05) on all "
@@ -401,19 +429,23 @@ def _response_tables(
     }
 
 
-def _changes(path: Path, drug: str | None, dose: str | None, time: str | None) -> Changes:
+def _changes(
+    path: Path, drug: str | None, dose: str | None, time: str | None
+) -> tuple[Changes, dict[str, Any]]:
+    """Changes of a result, and its provenance."""
     from xpert_core.conditions import parse_dose, parse_time
     from xpert_core.explanation.response import from_prediction
     from xpert_core.prediction import load_prediction
 
     prediction = load_prediction(path)
-    return from_prediction(
+    changes = from_prediction(
         prediction,
         drug,
         None if dose is None else parse_dose(dose),
         None if time is None else parse_time(time),
         source=f"{prediction.provenance['model_name']} ({path.stem})",
     )
+    return changes, prediction.provenance
 
 
 def _measured(pairs_id: str) -> Changes:

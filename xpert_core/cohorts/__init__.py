@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from xpert_core.cohorts.pair_checks import Finding, PairCheck, check_pairs, require_usable
+from xpert_core.cohorts.pair_checks import (
+    Finding,
+    PairCheck,
+    check_pairs,
+    require_sound,
+    require_usable,
+)
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.cohorts.pairing import to_pairs
 from xpert_core.cohorts.pairs import pair_table, unmatched_patients
@@ -30,6 +36,7 @@ __all__ = [
     "paired_example_path",
     "read_cohort",
     "read_paired_files",
+    "require_sound",
     "require_usable",
     "suffixes",
     "template_csv",

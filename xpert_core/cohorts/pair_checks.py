@@ -81,12 +81,7 @@ class PairCheck:
 
 def check_pairs(pairs: PairedProfiles) -> PairCheck:
     """Say whether pairs can be fine-tuned on, why not, and what to look out for."""
-    refusals = [
-        *_too_few(pairs),
-        *_one_patient_on_both_sides(pairs),
-        *_no_change(pairs),
-        *_labels_in_genes(pairs),
-    ]
+    refusals = [*_too_few(pairs), *_faults(pairs)]
     warnings = [
         *_drugs(pairs),
         *_constant_genes(pairs),
@@ -114,13 +109,35 @@ def require_usable(pairs: PairedProfiles) -> PairCheck:
         With every refusal.
     """
     found = check_pairs(pairs)
-    if found.refusals:
-        raise CohortError(
-            " ".join(f.what for f in found.refusals),
-            where="; ".join(dict.fromkeys(f.where for f in found.refusals if f.where)),
-            fix=" ".join(dict.fromkeys(f.fix for f in found.refusals if f.fix)),
-        )
+    _refuse(found.refusals)
     return found
+
+
+def require_sound(pairs: PairedProfiles) -> None:
+    """Refuse what makes pairs wrong for any use; their number is not looked at.
+
+    Raises
+    ------
+    CohortError
+        One profile stands under two patients, a pair holds no change, or a label stands among
+        the genes.
+    """
+    _refuse(tuple(_faults(pairs)))
+
+
+def _refuse(refusals: tuple[Finding, ...]) -> None:
+    if refusals:
+        raise CohortError(
+            " ".join(f.what for f in refusals),
+            where="; ".join(dict.fromkeys(f.where for f in refusals if f.where)),
+            fix=" ".join(dict.fromkeys(f.fix for f in refusals if f.fix)),
+        )
+
+
+def _faults(pairs: PairedProfiles) -> Iterator[Finding]:
+    yield from _one_patient_on_both_sides(pairs)
+    yield from _no_change(pairs)
+    yield from _labels_in_genes(pairs)
 
 
 def _too_few(pairs: PairedProfiles) -> Iterator[Finding]:

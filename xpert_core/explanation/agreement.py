@@ -45,7 +45,7 @@ def agreement(
         One row a pair: ``first``, ``second``; ``spearman`` and its two-sided ``spearman_p``;
         ``top_k`` atoms, ``overlap`` of the two tops (a count; tied atoms count in part), the
         ``overlap_expected`` by chance and ``overlap_p`` (one-sided). NaN where a score is
-        constant.
+        constant or not known.
 
     Raises
     ------
@@ -61,8 +61,10 @@ def agreement(
     rng = np.random.default_rng(seed)
     deals = rng.permuted(np.tile(np.arange(n_atoms), (permutations, 1)), axis=1)
     k = top_size(n_atoms)
-    ranks = {name: _centred_ranks(scores[name].to_numpy()) for name in scores}
-    tops = {name: _top(scores[name].to_numpy(), k) for name in scores}
+    # A score that is not known says as little as a constant one.
+    known = scores.assign(**{name: 0.0 for name in scores if scores[name].isna().any()})
+    ranks = {name: _centred_ranks(known[name].to_numpy()) for name in known}
+    tops = {name: _top(known[name].to_numpy(), k) for name in known}
     rows = []
     for first, second in combinations(scores.columns, 2):
         a, b = ranks[first], ranks[second]
@@ -177,7 +179,7 @@ def enrichment(
     Parameters
     ----------
     scores : ndarray of float, shape (n_atoms,)
-        Zero or more.
+        Zero or more; where they are NaN, so is what is found.
     marked : ndarray of bool, shape (n_atoms,)
     nulls : Nulls
         Of the same marks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -18,27 +19,50 @@ from xpert_core.explanation.progress import Steps
 from xpert_core.prediction.inputs import Inputs
 from xpert_core.prediction.predictor import Predictor
 
-#: Reference drugs, and the element means of the shipped model over them.
+#: Reference drugs, and the attention of the shipped model to the elements of each.
 DRUGS_FILE = "reference_drugs.csv"
 REFERENCE_FILE = "element_attention.csv"
+LEVELS = ["layer", "element", "drug"]
 #: How many of them are used for a model of which no means are shipped.
 REFERENCE_DRUGS = 20
 
 
 @dataclass(frozen=True)
 class ElementReference:
-    """Mean attention of each element over a reference set of drugs.
+    """Attention of each element in a reference set of drugs, over all genes of the panel.
 
     Attributes
     ----------
-    table : DataFrame
-        Index ``layer``, ``element``; columns ``times_uniform`` (mean over atoms of attention x
-        number of atoms of the molecule: one is no preference), ``n_atoms``, ``n_drugs``.
+    drugs : DataFrame
+        Index ``layer``, ``element``, ``drug`` (`Drug.key`); columns ``total`` (sum over the
+        drug's atoms of attention x number of atoms of the molecule), ``n_atoms``.
     model_digest : str
     """
 
-    table: pd.DataFrame
+    drugs: pd.DataFrame
     model_digest: str
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Means over all atoms of all drugs.
+
+        Index ``layer``, ``element``; columns ``times_uniform`` (one is no preference),
+        ``n_atoms``, ``n_drugs``.
+        """
+        grouped = self.drugs.groupby(["layer", "element"])
+        sums = grouped[["total", "n_atoms"]].sum()
+        return pd.DataFrame(
+            {
+                "times_uniform": sums["total"] / sums["n_atoms"],
+                "n_atoms": sums["n_atoms"],
+                "n_drugs": grouped.size(),
+            }
+        )
+
+    def without(self, drug: Drug) -> ElementReference:
+        """The same of the other drugs: a drug is not explained by its own attention."""
+        other = self.drugs.index.get_level_values("drug") != drug.key
+        return ElementReference(self.drugs[other], self.model_digest)
 
     def scores(self, elements: Sequence[str], layers: Sequence[str]) -> np.ndarray:
         """What attention would be by element alone, shape (n_layers, n_atoms), summing to one.
@@ -90,21 +114,15 @@ def element_reference(
         for i, layer in enumerate(found.layers):
             mean = found.values[i].mean(axis=0) * n_atoms
             elements = found.atoms.table["element"]
-            rows += [(layer, e, v, drug.key) for e, v in zip(elements, mean, strict=True)]
+            rows += [(layer, e, drug.key, v) for e, v in zip(elements, mean, strict=True)]
     if not rows:
         raise ExplanationError(
             "No reference drug has atoms, so nothing is known of attention by element.",
             fix="Give small molecules as reference drugs.",
         )
-    frame = pd.DataFrame(rows, columns=["layer", "element", "value", "drug"])
-    grouped = frame.groupby(["layer", "element"])
-    table = pd.DataFrame(
-        {
-            "times_uniform": grouped["value"].mean(),
-            "n_atoms": grouped.size(),
-            "n_drugs": grouped["drug"].nunique(),
-        }
-    )
+    frame = pd.DataFrame(rows, columns=["layer", "element", "drug", "value"])
+    grouped = frame.groupby(LEVELS)["value"]
+    table = pd.DataFrame({"total": grouped.sum(), "n_atoms": grouped.size()})
     return ElementReference(table, predictor.digest)
 
 
@@ -124,13 +142,15 @@ def reference_drugs(*, exclude: Sequence[Drug] = (), limit: int | None = None) -
 
 
 def shipped_reference(predictor: Predictor) -> ElementReference | None:
-    """The shipped table of element means, if it was made of this model; else None."""
+    """The shipped attention by element, if it was made of this model; else None.
+
+    It is that of all genes in ten cell lines at 1 uM for 24 h, whatever is asked.
+    """
     table = read_asset(REFERENCE_FILE)
     mine = table[table["model_digest"] == predictor.digest]
     if mine.empty:
         return None
-    columns = ["times_uniform", "n_atoms", "n_drugs"]
-    return ElementReference(mine.set_index(["layer", "element"])[columns], predictor.digest)
+    return ElementReference(mine.set_index(LEVELS)[["total", "n_atoms"]], predictor.digest)
 
 
 def untrained_attention(

@@ -59,9 +59,10 @@ class AtomExplanation:
     gradient : ndarray of float64, shape (S, n_atoms)
         As `gradient_x_input` returns: signed.
     leave_one_out : ndarray of float64, shape (S, n_atoms)
-        As `xpert_core.explanation.attribution.leave_one_out` returns: units of x_deg.
+        As `xpert_core.explanation.attribution.leave_one_out` returns: units of x_deg, NaN where
+        nothing can be left out.
     element : ndarray of float64, shape (n_layers, n_atoms)
-        What attention would be by element alone.
+        What attention would be by element alone, from other drugs, over all genes.
     untrained : ndarray of float64, shape (n_seeds, n_layers, n_atoms)
         Mean attention of untrained networks.
     """
@@ -86,7 +87,7 @@ class AtomExplanation:
         return pd.DataFrame(_shares(values).T, index=frame.index, columns=frame.columns)
 
     def scores(self, layer: str | None = None) -> pd.DataFrame:
-        """Atoms x `SCORES`: mean over samples, each column a share that sums to one."""
+        """Atoms x `SCORES`: mean over samples, each column a share that sums to one, or NaN."""
         chosen = layer_index(self.attention.layers, layer)
         own = {score: self.matrix(score, layer).mean(axis=1) for score in OWN_SCORES}
         return pd.DataFrame(
@@ -159,7 +160,8 @@ def explain_atoms(
         As of `xpert_core.explanation.atoms.atom_attention`. The genes are also those whose x_deg
         the gradients and the omission of atoms are measured on.
     reference : ElementReference, optional
-        Element means; by default the shipped ones, or for another model those over
+        Attention by element; the drug explained is left out of it. By default the shipped one, of
+        all genes, 1 uM and 24 h in ten cell lines whatever is asked; for another model that of
         `REFERENCE_DRUGS` drugs in the first samples.
     n_untrained : int
         Untrained networks, at least one.
@@ -197,14 +199,15 @@ def explain_atoms(
             predictor, cohort, others, dose, time, samples=few, steps=steps
         )
     steps.begin("Done")
-    element = reference.scores(list(attention.atoms.table["element"]), attention.layers)
+    others_only = reference.without(inputs.drugs[0])
+    element = others_only.scores(list(attention.atoms.table["element"]), attention.layers)
     return AtomExplanation(attention, gradient, omission, element, untrained)
 
 
 def _shares(values: np.ndarray) -> np.ndarray:
-    """Rows that sum to one; equal shares where a row is zero."""
+    """Rows that sum to one; equal shares where a row is zero; NaN stays NaN."""
     total = values.sum(axis=1, keepdims=True)
     found: np.ndarray = np.where(
-        total > 0, values / np.where(total > 0, total, 1), 1 / values.shape[1]
+        total == 0, 1 / values.shape[1], values / np.where(total == 0, 1, total)
     )
     return found

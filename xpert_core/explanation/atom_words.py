@@ -37,12 +37,18 @@ def reading(explanation: AtomExplanation, layer: str | None = None) -> list[str]
     ]
     if len(explanation.atoms) > 2:
         pairs = explanation.agreement(layer)
-        with_attention = pairs[pairs["first"] == "attention"].set_index("second")
-        rows = with_attention.to_dict("index")
-        found += [_by_element(rows["element_alone"]), _by_dependence(rows["leave_one_out"])]
-        found.append(_by_training(rows["untrained"]))
-    tests = explanation.enrichment(layer).to_dict("records")
-    found += [_enriched(test) for test in tests if test["score"] == "attention"]
+        rows = pairs.set_index(["first", "second"]).to_dict("index")
+        found += [
+            _by_element(rows["attention", "element_alone"]),
+            _by_dependence(
+                rows["attention", "leave_one_out"], rows["leave_one_out", "element_alone"]
+            ),
+            _by_training(rows["attention", "untrained"]),
+        ]
+    tests = explanation.enrichment(layer)
+    if len(tests):
+        own = tests[tests["score"] == "attention"].to_dict("records")
+        found += [_enriched(test, len(own)) for test in own]
     return [*found, DOES_NOT_SHOW]
 
 
@@ -66,15 +72,20 @@ def _by_element(row: Mapping[Hashable, Any]) -> str:
     return f"It does not simply follow the elements ({_numbers(row)})."
 
 
-def _by_dependence(row: Mapping[Hashable, Any]) -> str:
-    if row["spearman_p"] < ALPHA and row["spearman"] > 0:
-        return (
-            f"The prediction depends most on the atoms attended to ({_numbers(row)}, against "
-            "leaving one atom out)."
-        )
+def _by_dependence(row: Mapping[Hashable, Any], by_element: Mapping[Hashable, Any]) -> str:
+    if math.isnan(row["spearman"]):
+        return "This network has no padding mask: no atom can be left out to compare with."
+    more = row["spearman_p"] < ALPHA and row["spearman"] > 0
+    text = (
+        "Atoms attended to more "
+        f"{'tend' if more else 'do not clearly tend'} to matter more to the prediction "
+        f"({_numbers(row)}, against leaving one atom out)"
+    )
+    if math.isnan(by_element["spearman"]):
+        return f"{text}."
     return (
-        f"The prediction does not depend most on the atoms attended to ({_numbers(row)}, against "
-        "leaving one atom out)."
+        f"{text}; elements alone agree with leaving one atom out at Spearman "
+        f"{by_element['spearman']:+.2f}."
     )
 
 
@@ -84,12 +95,14 @@ def _by_training(row: Mapping[Hashable, Any]) -> str:
     return f"Untrained networks rank the atoms {word} ({_numbers(row)})."
 
 
-def _enriched(test: Mapping[Hashable, Any]) -> str:
+def _enriched(test: Mapping[Hashable, Any], count: int = 1) -> str:
     fair = max(test["p_connected"], test["p_elements"])
     numbers = (
         f"{test['fold']:.2f} times the mean atom; {p_text(test['p_connected'])} against connected "
         f"pieces of this size, {p_text(test['p_elements'])} against the same elements"
     )
+    if count > 1:
+        numbers += f"; not corrected for {count} pharmacophores"
     if fair < ALPHA:
         return f"The known pharmacophore {test['pharmacophore']} receives more ({numbers})."
     return (

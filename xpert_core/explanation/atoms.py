@@ -117,7 +117,8 @@ class AtomAttention:
         Attention to each atom as a share of the attention to all atoms: sums to one.
     tokens : dict of str to ndarray of float64, each (n_layers, S)
         Share of the whole attention by kind of token: ``"atoms"`` and what the network has of
-        ``"readout"``, ``"dose"``, ``"time"``, ``"graph"``, ``"molecule"``; sums to one.
+        ``"readout"``, ``"dose"``, ``"time"``, ``"graph"``, ``"molecule"``, and ``"padding"``
+        where it is not masked; sums to one.
     provenance : dict
     """
 
@@ -242,9 +243,12 @@ def attention_of(
     queries = gene_positions(genes, predictor.panel.symbols) + 1
     names, weights = _cross_attention(predictor.model, inputs, torch.from_numpy(queries), steps)
     kinds = token_kinds(config)
-    on_atoms = weights[..., len(kinds) :]
+    rest = weights[..., len(kinds) :]
+    on_atoms = rest[..., : len(atoms)]
     share = on_atoms.sum(axis=-1)
     tokens = {kind: weights[..., i] for i, kind in enumerate(kinds)}
+    if not config.mask_padding:
+        tokens["padding"] = rest[..., len(atoms) :].sum(axis=-1)
     treatment = inputs.treatments[0]
     provenance = predictor.provenance(inputs)
     provenance["attention"] = (

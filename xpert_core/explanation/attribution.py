@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpert_core.errors import ExplanationError
 from xpert_core.explanation.atoms import PROFILE_CHUNK, gene_positions
 from xpert_core.explanation.progress import Steps
 from xpert_core.model.xpert import XPert
@@ -74,7 +73,7 @@ def _gradients(model: XPert, batch: Batch, tokens: Tensor, genes: Tensor) -> np.
     x_deg = model.decode(cells, treated, treatments.readout).x_deg
     (gradient,) = torch.autograd.grad(x_deg[:, genes].square().sum(), atoms)
     product: np.ndarray = (gradient * atoms).sum(dim=-1).detach().numpy()
-    return product
+    return product[:, : _n_atoms(batch.drugs)]
 
 
 def leave_one_out(
@@ -92,21 +91,15 @@ def leave_one_out(
     Returns
     -------
     ndarray of float64, shape (S, n_atoms)
-        Zero or more; units of x_deg.
-
-    Raises
-    ------
-    ExplanationError
-        If the network does not mask padding: nothing can be left out there.
+        Zero or more; units of x_deg. NaN where the network does not mask padding: no token can
+        be left out there, for a masked token is still attended to.
     """
     model, batch = predictor.model, inputs.batch
-    if not model.config.mask_padding:
-        raise ExplanationError(
-            "This model does not mask padding, so no atom can be left out.",
-            fix="Choose a model of the corrected style.",
-        )
     chosen = torch.from_numpy(gene_positions(genes, predictor.panel.symbols))
-    n_atoms = batch.drugs.atoms.shape[1]
+    n_atoms = _n_atoms(batch.drugs)
+    if not model.config.mask_padding:
+        steps.end(len(batch.profiles) * (n_atoms + 1))
+        return np.full((len(batch.profiles), n_atoms), np.nan)
     drugs = _repeated(batch.drugs, n_atoms + 1)
     mask = drugs.atom_mask.clone()
     mask[torch.arange(n_atoms), torch.arange(n_atoms)] = False  # the last keeps all its atoms
@@ -131,7 +124,12 @@ def leave_one_out(
 
 
 def _repeated(drugs: DrugTokens, count: int) -> DrugTokens:
-    return drugs.take(torch.zeros(count, dtype=torch.int64))
+    return drugs.take(torch.zeros(count, dtype=torch.int64), cut=False)
+
+
+def _n_atoms(drugs: DrugTokens) -> int:
+    """Atoms of the one drug, without padding."""
+    return int(drugs.atom_mask.sum())
 
 
 def _treatments(batch: Batch, count: int) -> Treatments:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from xpert_core import __version__
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.explanation.differential import (
     N_COUNTED,
@@ -17,30 +19,47 @@ from xpert_core.explanation.differential import (
     change_table,
     compare_groups,
     moderated_test,
+    welch_test,
 )
 from xpert_core.explanation.groups import Groups, average_by_patient
-from xpert_core.explanation.statistics import relabellings
+from xpert_core.explanation.progress import Steps
+from xpert_core.explanation.statistics import Relabellings, relabellings
+from xpert_core.prediction.predictor import Cancelled, Progress
+
+#: Variance of the smaller group over that of the larger from which the pooled test is doubted.
+UNEQUAL = 1.25
 
 
 @dataclass(frozen=True)
-class Changes:
+class GroupChanges:
     """Measured change under treatment in A and in B.
 
     Attributes
     ----------
+    groups : Groups
     in_a, in_b : DataFrame
         As `differential.change_table`: the moderated paired t of each group.
     difference : Differential
-        Change in B against change in A.
+        Change in B against change in A. ``mean_a`` and ``mean_b`` are mean changes and
+        ``log2_ratio`` is their difference, B minus A.
     balanced : tuple of BalancedCount
         Genes that change in A and in B at equal numbers of patients: the only counts that may be
         set side by side.
+    spread : float
+        Variance of the change in A over that in B, median over genes.
+    welch_passing : int
+        Genes whose change differs between the groups by Welch's t, within the same thresholds.
+    provenance : dict
     """
 
+    groups: Groups
     in_a: pd.DataFrame
     in_b: pd.DataFrame
     difference: Differential
     balanced: tuple[BalancedCount, BalancedCount]
+    spread: float
+    welch_passing: int
+    provenance: dict[str, Any]
 
     @property
     def sentence(self) -> str:
@@ -50,13 +69,27 @@ class Changes:
             f"{int(self.in_a['passes'].sum())} genes change in A and "
             f"{int(self.in_b['passes'].sum())} in B with all patients; at equal numbers of "
             f"patients, A: {a}, B: {b}. {len(self.difference.passing)} genes change differently "
-            "in the two groups."
+            f"in the two groups by the moderated t, {self.welch_passing} by Welch's t."
         )
+
+    @property
+    def smaller_varies_more(self) -> bool:
+        """Whether pooling the variances makes p too small."""
+        n_a, n_b = self.groups.n_a, self.groups.n_b
+        if n_a == n_b:
+            return False
+        return bool((self.spread if n_a < n_b else 1 / self.spread) > UNEQUAL)
 
 
 def compare_changes(
-    pairs: PairedProfiles, groups: Groups, thresholds: Thresholds | None = None, *, seed: int = 0
-) -> Changes:
+    pairs: PairedProfiles,
+    groups: Groups,
+    thresholds: Thresholds | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> GroupChanges:
     """Test the change of each gene in both groups, and its difference.
 
     Each patient is its own block: the test is on the difference after minus before. Several pairs
@@ -70,22 +103,73 @@ def compare_changes(
     thresholds : Thresholds, optional
     seed : int
         Of permutations and draws.
+    progress, cancelled : callable, optional
+
+    Raises
+    ------
+    PredictionCancelled
+        If `cancelled` said so.
     """
     thresholds = thresholds or Thresholds()
+    steps = Steps(3, progress, cancelled)
     genes = pairs.panel.symbols
     change = average_by_patient(pairs.x_deg[groups.rows].astype(np.float64), groups.patients)
     in_b = groups.patient_in_b
-    return Changes(
+    labels = relabellings(in_b, N_COUNTED, seed)
+    steps.begin("Change in each group")
+    balanced = balanced_changes(change, in_b, thresholds, seed=seed)
+    steps.end()
+    difference = compare_groups(
+        change,
+        in_b,
+        genes,
+        measure=f"change under treatment ({pairs.unit})",
+        test=moderated_test,
+        labels=labels,
+        thresholds=thresholds,
+        steps=steps,
+    )
+    steps.end()
+    steps.begin("Spread of the groups")
+    unpooled = welch_test(change, in_b)
+    return GroupChanges(
+        groups,
         change_table(change[~in_b], genes, thresholds),
         change_table(change[in_b], genes, thresholds),
-        compare_groups(
-            change,
-            in_b,
-            genes,
-            measure=f"change under treatment ({pairs.unit})",
-            test=moderated_test,
-            labels=relabellings(in_b, N_COUNTED, seed),
-            thresholds=thresholds,
-        ),
-        balanced_changes(change, in_b, thresholds, seed=seed),
+        difference,
+        balanced,
+        _spread(change, in_b),
+        int(thresholds.passes(unpooled.difference, unpooled.p).sum()),
+        _provenance(pairs, groups, thresholds, labels, seed),
     )
+
+
+def _spread(change: np.ndarray, in_b: np.ndarray) -> float:
+    """Variance in A over variance in B, median over the genes that vary in both."""
+    a, b = (pd.DataFrame(change[rows]).var().to_numpy() for rows in (~in_b, in_b))
+    known = (a > 0) & (b > 0)
+    return float(np.median(a[known] / b[known])) if known.any() else 1.0
+
+
+def _provenance(
+    pairs: PairedProfiles, groups: Groups, thresholds: Thresholds, labels: Relabellings, seed: int
+) -> dict[str, Any]:
+    return {
+        "xpert_version": __version__,
+        "cohort": pairs.name,
+        "input_sha256": pairs.input_sha256,
+        "unit": pairs.unit,
+        "scale_transform": pairs.scale_transform,
+        "panel": pairs.panel.name,
+        "column": groups.column,
+        "group_a": groups.label_a,
+        "group_b": groups.label_b,
+        "groups": groups.sentence,
+        "pairs": len(groups.rows),
+        "q": thresholds.q,
+        "log2_ratio": thresholds.log2_ratio,
+        "permutations": len(labels),
+        "all_relabellings": labels.complete,
+        "permutation_seed": seed,
+        "notes": list(pairs.notes),
+    }

@@ -33,6 +33,8 @@ N_PERMUTATIONS = 10_000
 N_COUNTED = 1_000
 #: Random draws from the larger group when counts are compared.
 N_SUBSAMPLES = 100
+#: Labellings and draws tested between two looks at whether the user stopped it.
+COUNT_CHUNK, DRAW_CHUNK = 100, 10
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ def compare_groups(
     found = test(values, in_b)
     more = refined if by_permutation else ()
     permuted = permutation_test(values, in_b, labels, steps, refined=more)
-    null = count_null(values, in_b, test, labels, thresholds)
+    null = count_null(values, in_b, test, labels, thresholds, steps)
     effect = hedges(values, in_b)
     deciding = permuted.p if by_permutation else found.p
     with np.errstate(invalid="ignore"):
@@ -276,19 +278,20 @@ def count_null(
     test: Test,
     labels: Relabellings,
     thresholds: Thresholds,
+    steps: Steps | None = None,
 ) -> CountNull:
     """Genes that pass under relabellings; see `CountNull`."""
     complete = labels.complete and len(labels) <= N_COUNTED
     chosen = labels.in_b
     if len(labels) > N_COUNTED:
         # A complete list is ordered: its first thousand are no random draw.
-        picks = np.random.default_rng(0).choice(len(labels), N_COUNTED, replace=False)
+        picks = np.random.default_rng(labels.seed).choice(len(labels), N_COUNTED, replace=False)
         chosen = chosen[np.sort(picks)] if labels.complete else chosen[:N_COUNTED]
-    difference, t, p = _tested(values, np.vstack([in_b, chosen]), test)
+    difference, t, p = _tested(values, np.vstack([in_b, chosen]), test, steps)
     passing = thresholds.passes(difference, p).sum(axis=1)
     with np.errstate(invalid="ignore"):
         nominal = (p < NOMINAL).sum(axis=1)
-    used = Relabellings(chosen, complete)
+    used = Relabellings(chosen, complete, labels.seed)
     chances = [float(used.p((c[1:] >= c[0]).sum())) for c in (passing, nominal)]
     return CountNull(
         int(passing[0]),
@@ -302,24 +305,25 @@ def count_null(
     )
 
 
+_FIELDS = ("difference", "t", "p")
+
+
 def _tested(
-    values: np.ndarray, labels: np.ndarray, test: Test
+    values: np.ndarray, labels: np.ndarray, test: Test, steps: Steps | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Difference, t and p for each labelling, each of shape (P, G)."""
-    if test is welch_test:  # many labellings at a time
-        moments = Moments.of(values)
-        found = [moments.welch(labels[rows]) for rows in chunks(len(labels))]
-        return (
-            np.concatenate([one.difference for one in found]),
-            np.concatenate([one.t for one in found]),
-            np.concatenate([one.p for one in found]),
-        )
-    results = [test(values, row) for row in labels]
-    return (
-        np.stack([one.difference for one in results]),
-        np.stack([one.t for one in results]),
-        np.stack([one.p for one in results]),
-    )
+    moments, found = Moments.of(values), []
+    for rows in chunks(len(labels), COUNT_CHUNK):
+        if steps is not None:
+            steps.begin("Genes that pass under permuted labels")
+        if test is welch_test:  # many labellings at a time
+            many = moments.welch(labels[rows])
+            found.append((many.difference, many.t, many.p))
+        else:
+            each = [test(values, row) for row in labels[rows]]
+            found.append(tuple(np.stack([getattr(o, f) for o in each]) for f in _FIELDS))
+    difference, t, p = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return difference, t, p
 
 
 @dataclass(frozen=True)
@@ -400,6 +404,7 @@ def balanced_count(
     *,
     draws: int = N_SUBSAMPLES,
     seed: int = 0,
+    steps: Steps | None = None,
 ) -> BalancedCount:
     """Genes that pass when the larger group is drawn down to the smaller, again and again.
 
@@ -409,7 +414,9 @@ def balanced_count(
     size = int(min(in_b.sum(), (~in_b).sum()))
     generator = np.random.default_rng(seed)
     counts = []
-    for _ in range(1 if 2 * size == len(in_b) else draws):
+    for number in range(1 if 2 * size == len(in_b) else draws):
+        if steps is not None and number % DRAW_CHUNK == 0:
+            steps.begin("Groups of equal size")
         rows = np.concatenate(
             [generator.choice(np.flatnonzero(side), size, replace=False) for side in (~in_b, in_b)]
         )

@@ -229,14 +229,16 @@ def dose_heat(grid: DoseTimeGrid, time_h: float, n_genes: int = 50) -> pd.DataFr
 class DosePCA:
     """Principal components of predicted changes, and how each follows the dose.
 
-        Attributes
-        ----------
-        components : DataFrame
-            One row a component: ``component``, ``share`` (of the variance), ``rho`` (Spearman with
-    X    scores : DataFrame
-            One row a sample and dose: ``sample_id``, ``dose_um``, then the components.
-        loadings : DataFrame
-            Index gene, one column a component.
+    Attributes
+    ----------
+    components : DataFrame
+        One row a component: ``component``, ``share`` (of the variance), ``rho`` (Spearman with
+        log dose), ``p`` (doses permuted within samples), ``q`` (over components),
+        ``null_high`` (95th percentile of the null's absolute rho).
+    scores : DataFrame
+        One row a sample and dose: ``sample_id``, ``dose_um``, then the components.
+    loadings : DataFrame
+        Index gene, one column a component.
     """
 
     components: pd.DataFrame

@@ -64,7 +64,17 @@ def attention_svg(
     -------
     str
         SVG.
+
+    Raises
+    ------
+    ExplanationError
+        If a score is not known.
     """
+    if np.isnan(scores).any():
+        raise ExplanationError(
+            f"'{unit}' is not defined for this network, so it cannot be drawn.",
+            fix="Look at another score.",
+        )
     highest = float(scores.max()) or 1.0
     values = scores / highest
     structure = _structure(atoms, values, marked, theme, width, height, numbers=numbers)

@@ -100,6 +100,7 @@ def save_atoms(explanation: AtomExplanation, folder: Path, layer: str | None = N
             unit=f"{label}, share of all atoms",
         )
         for score, label in SCORES.items()
+        if scores[score].notna().all()
     }
     return save_tables(
         folder, atom_tables(explanation, layer), explanation.attention.provenance, figures
@@ -137,6 +138,11 @@ def save_tables(
     for name, data in content.items():
         write_bytes_atomic(folder / name, data)
     return [folder / name for name in content]
+
+
+def file_word(text: str) -> str:
+    """A label as part of a file name."""
+    return "".join(c if c.isalnum() else "_" for c in text).strip("_") or "label"
 
 
 def check_folder(folder: Path, *, force: bool) -> None:

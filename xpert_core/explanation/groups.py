@@ -78,6 +78,12 @@ class Groups:
         return f"{text}; left out: {said}." if said else f"{text}."
 
 
+def known_word(label: object) -> str:
+    """A cell as a word to compare, without case and outer blanks; "" where it says nothing."""
+    word = "" if label is None or pd.isna(label) else str(label).strip().casefold()
+    return "" if word in UNKNOWN else word
+
+
 def group_values(samples: pd.DataFrame, column: str) -> pd.Series:
     """Values of a column and how many samples have each, most frequent first.
 
@@ -209,7 +215,7 @@ def _text(samples: pd.DataFrame, column: str) -> pd.Series:
             fix="Name one of these, or add the column to the file.",
         )
     text = samples[column].astype(object).map(lambda v: None if pd.isna(v) else str(v).strip())
-    known = text.map(lambda v: v is not None and v.casefold() not in UNKNOWN).astype(bool)
+    known = text.map(known_word).astype(bool)
     return text.where(known).astype("string")
 
 

@@ -320,7 +320,6 @@ def explain_resistance(
     )
     listed = _over_represented(pair, sets, groups)
     ranked = _ranked(pair, genes, sets, steps)
-    steps.begin("Groups of equal size")
     tests = {ATTENTION: welch_test, EXPRESSION: moderated_test}
     return Resistance(
         groups,
@@ -334,7 +333,9 @@ def explain_resistance(
         listed,
         ranked,
         {
-            key: balanced_count(values[key], in_b, test, options.thresholds, seed=options.seed)
+            key: balanced_count(
+                values[key], in_b, test, options.thresholds, seed=options.seed, steps=steps
+            )
             for key, test in tests.items()
         },
         power_of(groups, options.thresholds, attention.n_tested),

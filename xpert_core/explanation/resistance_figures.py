@@ -21,7 +21,9 @@ N_SETS = 12
 SHAPES = ["triangle-up", "triangle-down", "circle"]
 
 
-def volcano(one: Differential, label_a: str, label_b: str, title: str) -> Chart:
+def volcano(
+    one: Differential, label_a: str, label_b: str, title: str, axis: str = "log2 ratio, B over A"
+) -> Chart:
     """Volcano of one measure; the samples are patients and nothing else."""
     names = [f"higher in B ({label_b})", f"higher in A ({label_a})", "does not pass"]
     table = one.table.reset_index()
@@ -40,7 +42,7 @@ def volcano(one: Differential, label_a: str, label_b: str, title: str) -> Chart:
     base = alt.Chart(table).encode(
         x=alt.X(
             "log2_ratio:Q",
-            title="log2 ratio, B over A",
+            title=axis,
             scale=alt.Scale(domain=[-reach, reach], nice=False),
         ),
         y=alt.Y("minus_log10_p:Q", title=f"-log10 p ({test})"),
@@ -56,7 +58,7 @@ def volcano(one: Differential, label_a: str, label_b: str, title: str) -> Chart:
         opacity=alt.condition("datum.passes", alt.value(1.0), alt.value(0.55)),
         tooltip=[
             alt.Tooltip("gene:N", title="Gene"),
-            alt.Tooltip("log2_ratio:Q", title="log2 ratio, B over A", format="+.3f"),
+            alt.Tooltip("log2_ratio:Q", title=axis, format="+.3f"),
             alt.Tooltip("deciding_q:Q", title="q", format=".3g"),
             alt.Tooltip("hedges_g:Q", title="Hedges' g", format="+.2f"),
             alt.Tooltip("state:N", title="State"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
 
+from xpert_core.explanation.figures import WIDTH, can_draw, svg
 from xpert_core.explanation.files import save_tables
 from xpert_core.explanation.resistance import ATTENTION, EXPRESSION, Resistance
 from xpert_core.explanation.resistance_words import reading
@@ -24,7 +24,7 @@ def resistance_tables(found: Resistance) -> dict[str, pd.DataFrame]:
             name: pd.DataFrame(
                 {
                     "genes_p_below_0.05": one.null.counts_nominal,
-                    "genes_passing": one.null.counts,
+                    "genes_passing_by_test_p": one.null.counts,
                 }
             )
             for name, one in from_null.items()
@@ -65,10 +65,8 @@ def save_resistance(found: Resistance, folder: Path) -> list[Path]:
 
 
 def _figures(found: Resistance) -> dict[str, str]:
-    if not all(importlib.util.find_spec(name) for name in ("altair", "vl_convert")):
+    if not can_draw():
         return {}
-    import vl_convert
-
     from xpert_core.explanation import resistance_figures as figures
 
     a, b = found.groups.label_a, found.groups.label_b
@@ -80,9 +78,4 @@ def _figures(found: Resistance) -> dict[str, str]:
         "null_counts": figures.count_histogram(found.attention, "Attention"),
         "null_maximum": figures.maximum_histogram(found.attention, "Attention"),
     }
-    return {
-        f"{name}.svg": vl_convert.vegalite_to_svg(
-            chart.properties(width=560).configure(background="white").to_dict()
-        )
-        for name, chart in charts.items()
-    }
+    return {f"{name}.svg": svg(chart.properties(width=WIDTH)) for name, chart in charts.items()}

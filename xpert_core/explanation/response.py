@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, gaussian_kde, ttest_1samp, ttest_ind
+from scipy.stats import gaussian_kde, ttest_1samp, ttest_ind
 
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.errors import CohortError, DataError, GeneError
+from xpert_core.explanation.differential import Thresholds, balanced_changes, change_table
+from xpert_core.explanation.groups import known_word
+from xpert_core.explanation.statistics import benjamini_hochberg
 from xpert_core.prediction.records import X_DEG_UNIT, Prediction
 
 RESPONDER, NON_RESPONDER = "responder", "non-responder"
@@ -180,8 +183,8 @@ def response_groups(
     CohortError
         If a group is empty, or a label stands in both.
     """
-    one = {_word(w) for w in (_RESPONDER if responders is None else responders)}
-    other = {_word(w) for w in (_NON_RESPONDER if non_responders is None else non_responders)}
+    one = {known_word(w) for w in (_RESPONDER if responders is None else responders)}
+    other = {known_word(w) for w in (_NON_RESPONDER if non_responders is None else non_responders)}
     if one & other:
         raise CohortError(
             "A label stands in both groups.",
@@ -190,12 +193,12 @@ def response_groups(
         )
     found = {}
     for patient, label in labels.items():
-        word = _word(label)
+        word = known_word(label)
         if word in one or word in other:
             found[str(patient)] = RESPONDER if word in one else NON_RESPONDER
     for group in GROUPS:
         if group not in found.values():
-            seen = sorted({str(v) for v in labels.values() if _word(v)})
+            seen = sorted({str(v) for v in labels.values() if known_word(v)})
             raise CohortError(
                 f"There is no {group} in the cohort.",
                 where=f"labels: {', '.join(seen[:8]) or 'none'}",
@@ -206,12 +209,8 @@ def response_groups(
 
 def recognised(label: object) -> str:
     """Group that a label usually means; ``""`` where it is none of the usual words."""
-    word = _word(label)
+    word = known_word(label)
     return RESPONDER if word in _RESPONDER else NON_RESPONDER if word in _NON_RESPONDER else ""
-
-
-def _word(label: object) -> str:
-    return "" if label is None or label != label else str(label).strip().lower()
 
 
 def _split(changes: Changes, groups: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -290,24 +289,15 @@ def most_changed(changes: Changes, groups: Mapping[str, str]) -> pd.DataFrame:
             table[f"mean_{name}"] = np.nanmean(rows, axis=0)
             table[f"sd_{name}"] = np.nanstd(rows, axis=0, ddof=1)
             p = ttest_1samp(rows, 0.0, axis=0, nan_policy="omit").pvalue
-        table[f"q_{name}"] = _q(p)
+        table[f"q_{name}"] = benjamini_hochberg(np.ma.filled(p, np.nan))
     one, other = parts[RESPONDER], parts[NON_RESPONDER]
     table["difference"] = table["mean_responder"] - table["mean_non_responder"]
     with np.errstate(all="ignore"):
         p = ttest_ind(one, other, axis=0, equal_var=False, nan_policy="omit").pvalue
-    table["p_difference"] = np.ma.filled(np.ma.masked_invalid(p), np.nan)
-    table["q_difference"] = _q(p)
+    table["p_difference"] = np.ma.filled(p, np.nan)
+    table["q_difference"] = benjamini_hochberg(table["p_difference"].to_numpy())
     size = table[["mean_responder", "mean_non_responder"]].abs().max(axis=1)
     return table.iloc[np.argsort(-size.fillna(0).to_numpy(), kind="stable")].reset_index(drop=True)
-
-
-def _q(p: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg over the tests that have a p-value."""
-    values = np.ma.filled(np.ma.masked_invalid(p), np.nan).astype(float)
-    known = ~np.isnan(values)
-    if known.any():
-        values[known] = false_discovery_control(values[known])
-    return values
 
 
 @dataclass(frozen=True)
@@ -323,7 +313,7 @@ class ChangedGenes:
     size : int
         Patients of a subset.
     alpha, threshold : float
-        A gene counts with q below `alpha` and a mean change above `threshold`.
+        A gene counts with q up to `alpha` and a mean change of at least `threshold`.
     """
 
     table: pd.DataFrame
@@ -341,35 +331,31 @@ def count_changed(
     draws: int = 200,
     seed: int = 0,
 ) -> ChangedGenes:
-    """Count changed genes of both groups; a larger group finds more for its size alone."""
+    """Count changed genes of both groups; a larger group finds more for its size alone.
+
+    The test is the moderated paired t of `differential.change_table`.
+    """
     parts = _split(changes, groups)
-    size = min(map(len, parts.values()))
-    rng = np.random.default_rng(seed)
+    thresholds = Thresholds(alpha, threshold)
+    one, other = parts[RESPONDER], parts[NON_RESPONDER]
+    in_b = np.repeat([False, True], [len(one), len(other)])
+    balanced = balanced_changes(
+        np.concatenate([one, other]), in_b, thresholds, draws=draws, seed=seed
+    )
     records = []
-    for group, rows in parts.items():
-        counts = [
-            _count(rows[rng.permutation(len(rows))[:size]], alpha, threshold)
-            for _ in range(draws if len(rows) > size else 1)
-        ]
-        low, high = np.quantile(counts, [0.025, 0.975])
+    for (group, rows), found in zip(parts.items(), balanced, strict=True):
+        low, high = np.quantile(found.counts, [0.025, 0.975])
         records.append(
             {
                 "group": group,
                 "patients": len(rows),
-                "all": _count(rows, alpha, threshold),
-                "equal": float(np.mean(counts)),
+                "all": int(change_table(rows, changes.genes, thresholds)["passes"].sum()),
+                "equal": float(np.mean(found.counts)),
                 "low": float(low),
                 "high": float(high),
             }
         )
-    return ChangedGenes(pd.DataFrame(records), size, alpha, threshold)
-
-
-def _count(rows: np.ndarray, alpha: float, threshold: float) -> int:
-    known = rows[:, ~np.isnan(rows).any(axis=0)]
-    with np.errstate(all="ignore"):
-        q = _q(ttest_1samp(known, 0.0, axis=0).pvalue)
-    return int(((q < alpha) & (np.abs(known.mean(axis=0)) > threshold)).sum())
+    return ChangedGenes(pd.DataFrame(records), balanced[0].size, alpha, threshold)
 
 
 def violins(

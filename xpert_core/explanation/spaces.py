@@ -16,9 +16,8 @@ from xpert_core.explanation.measured import Wells, cell_lines, drug_of
 from xpert_core.explanation.progress import Steps
 from xpert_core.prediction.predictor import Cancelled, Predictor, Progress
 from xpert_core.prediction.records import Prediction
-from xpert_core.tokens.batch import Treatments, collate_drugs
+from xpert_core.tokens.batch import Treatments
 from xpert_core.tokens.dataset import LOG2_READOUT
-from xpert_core.tokens.expression import ExpressionBins
 
 #: What a point is, in the maps of patients against cell lines.
 PATIENT, CELL_LINE = "sample of the cohort", "L1000 cell line"
@@ -112,7 +111,7 @@ def base_embeddings(
     total = sum(map(len, cohorts))
     steps, found = Steps(total, progress, cancelled), []
     for cohort in cohorts:
-        tokens = torch.from_numpy(_bins(predictor, cohort).transform(cohort.x_ctl))
+        tokens = torch.from_numpy(predictor.tokens(cohort).tokens)
         parts = []
         for first in range(0, len(tokens), CHUNK):
             steps.begin(f"Embedding profile {steps.done + 1} of {total}")
@@ -136,11 +135,6 @@ def embedded_against_cell_lines(
     lines = cell_lines()
     parts = base_embeddings(predictor, [cohort, lines], progress=progress, cancelled=cancelled)
     return Space(CLS, np.concatenate(parts), _origin(cohort, lines))
-
-
-def _bins(predictor: Predictor, cohort: Profiles) -> ExpressionBins:
-    bins = predictor.meta.bins
-    return ExpressionBins.fit(cohort.x_ctl, bins["kind"], bins["n_tokens"])
 
 
 def treated_wells(wells: Wells, values: str = "after treatment") -> Space:
@@ -225,9 +219,11 @@ def pert_embeddings(
     ndarray of float32, shape (R, d_model)
     """
     model, total = predictor.model, len(profile_index)
-    tokens = torch.from_numpy(_bins(predictor, profiles).transform(profiles.x_ctl))
+    tokens = torch.from_numpy(predictor.tokens(profiles).tokens)
     found = np.empty((total, model.config.d_model), dtype=np.float32)
-    encoded = _encoded_drugs(predictor, drugs, progress, cancelled)
+    read = predictor.read_drugs(drugs, progress=progress, cancelled=cancelled)
+    with torch.inference_mode():
+        encoded = model.encode_drugs(predictor.drug_tokens(*read))
     steps = Steps(total, progress, cancelled)
     for profile in np.unique(profile_index):
         with torch.inference_mode():
@@ -250,37 +246,6 @@ def pert_embeddings(
             found[chunk] = output.cls[:, 0].numpy()
             steps.end(len(chunk))
     return found
-
-
-def _encoded_drugs(
-    predictor: Predictor,
-    drugs: Sequence[Drug],
-    progress: Progress | None,
-    cancelled: Cancelled | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Drug tokens as the predictor makes them."""
-    features, vectors = [], []
-    steps = Steps(len(drugs), progress, cancelled)
-    for drug in drugs:
-        steps.begin(f"Structure of {drug.name}")
-        features.append(predictor.features.get(drug))
-        place = predictor.place(drug)
-        vector = None if place is None else place.vector
-        vectors.append(
-            None if vector is None else vector / max(float(np.linalg.norm(vector)), 1e-12)
-        )
-        steps.end()
-    config = predictor.model.config
-    tokens = collate_drugs(
-        [f.molecule if f.molecule.any() else None for f in features],
-        [f.atoms for f in features],
-        vectors,
-        feature_dim=config.feature_dim,
-        graph_dim=config.graph_dim,
-        max_atoms=config.max_atoms,
-    )
-    with torch.inference_mode():
-        return predictor.model.encode_drugs(tokens)
 
 
 def gene_tokens(predictor: Predictor, sets: Mapping[str, Sequence[str]], most: int = 8) -> Space:
@@ -319,6 +284,52 @@ def gene_tokens(predictor: Predictor, sets: Mapping[str, Sequence[str]], most: i
     several = int((count > 1).sum())
     note = f"{several} genes of several pathways carry no pathway."
     return Space("gene tokens of the network", vectors, labels, (note,))
+
+
+def drug_tokens(
+    predictor: Predictor,
+    wells: Wells,
+    *,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Space:
+    """Drugs of measured wells as the network embeds them, before any profile, dose or time.
+
+    A drug is the mean of its tokens: its place in the graph, the molecule and its atoms, as far as
+    the network has them. Drugs without a known structure or mechanism are left out, with a note.
+
+    Returns
+    -------
+    Space
+        One point a drug, vectors of shape (n_drugs, d_model), label ``mechanism`` (the first).
+
+    Raises
+    ------
+    DataError
+        If no drug is left.
+    """
+    rows = wells.rows
+    known = wells.take(((rows["smiles"] != "") & (rows["moa"] != "")).to_numpy())
+    if not len(known.rows):
+        raise DataError(
+            "No drug here has both a structure and a known mechanism.",
+            where=f"{len(rows)} wells",
+            fix="Choose wells of other drugs.",
+        )
+    first = ~known.rows["drug"].duplicated().to_numpy()
+    one_each = known.take(first)
+    drugs = [drug_of(one_each.take(np.arange(len(one_each.rows)) == i))
+             for i in range(len(one_each.rows))]  # fmt: skip
+    tokens, mask = _encoded_drugs(predictor, drugs, progress, cancelled)
+    weights = mask[..., None].to(tokens.dtype)
+    means = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    mechanism = one_each.rows["moa"].str.split(";").str[0].str.strip().to_numpy()
+    labels = pd.DataFrame(
+        {"mechanism": mechanism}, index=pd.Index(one_each.rows["drug"].to_numpy(), name="id")
+    )
+    left_out = rows["drug"].nunique() - len(drugs)
+    notes = (f"{left_out} drugs without structure or mechanism are left out.",) if left_out else ()
+    return Space("drug tokens of the network", means.numpy(), labels, notes)
 
 
 def predicted(prediction: Prediction, values: str = "x_deg") -> Space:

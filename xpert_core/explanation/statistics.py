@@ -145,10 +145,13 @@ class Relabellings:
     in_b : ndarray of bool, shape (P, N)
     complete : bool
         Whether every way is there, the observed one among them; else they are random draws.
+    seed : int
+        Of the draws, and of any further ones.
     """
 
     in_b: np.ndarray
     complete: bool
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.in_b)
@@ -171,8 +174,8 @@ def relabellings(in_b: np.ndarray, count: int = 10_000, seed: int = 0) -> Relabe
         rows = np.array(list(combinations(range(n), n_b)), dtype=np.intp)
         labels = np.zeros((len(rows), n), dtype=bool)
         np.put_along_axis(labels, rows, True, axis=1)
-        return Relabellings(labels, True)
-    return Relabellings(_draws(in_b, count, np.random.default_rng(seed)), False)
+        return Relabellings(labels, True, seed)
+    return Relabellings(_draws(in_b, count, np.random.default_rng(seed)), False, seed)
 
 
 def _draws(in_b: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -258,7 +261,9 @@ def permutation_test(
         if not len(tail):
             break
         part = moments.of_genes(tail)
-        above[tail] += _tail_count(part, in_b, observed[tail], total - done, steps)
+        # A stream of its own for each step, apart from that of the first relabellings.
+        generator = np.random.default_rng([total - done, labels.seed])
+        above[tail] += _tail_count(part, in_b, observed[tail], total - done, generator, steps)
         p[tail] = (1.0 + above[tail]) / (1.0 + total)
         done = total
     maximum = float(np.nanmax(observed, initial=0.0))
@@ -266,10 +271,14 @@ def permutation_test(
 
 
 def _tail_count(
-    moments: Moments, in_b: np.ndarray, observed: np.ndarray, count: int, steps: Steps | None
+    moments: Moments,
+    in_b: np.ndarray,
+    observed: np.ndarray,
+    count: int,
+    generator: np.random.Generator,
+    steps: Steps | None,
 ) -> np.ndarray:
     """How many of `count` fresh relabellings are at least as extreme, by gene."""
-    generator = np.random.default_rng(count)
     above = np.zeros(len(observed))
     for rows in chunks(count, 5 * CHUNK):
         if steps is not None:

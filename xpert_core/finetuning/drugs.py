@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.drugs import DrugLibrary, standardise
-from xpert_core.drugs.cache import FeatureCache
 from xpert_core.drugs.featurizers import create
 from xpert_core.drugs.records import Drug, DrugFeatures
 from xpert_core.drugs.search import plain
-from xpert_core.errors import CheckpointError, DrugError
+from xpert_core.errors import DrugError
 from xpert_core.finetuning.hooks import Hooks
-from xpert_core.graph.embed import GraphEmbedder, Placement
 from xpert_core.graph.records import drug_key
 from xpert_core.model.checkpoint import ModelMeta
+from xpert_core.model.drugs import DrugReader, unit_vector
 
 #: Said of a drug that reaches the model neither by structure nor by its place in the graph.
 UNKNOWN_TO_MODEL = "The model is told nothing of it: neither a structure nor a place in the graph."
@@ -152,15 +151,7 @@ def describe_drugs(drugs: Sequence[Drug], meta: ModelMeta, hooks: Hooks) -> Drug
     CheckpointError
         If the installed featurizer or graph is not the one the model was trained with.
     """
-    cache = FeatureCache(create(meta.featurizer["name"]))
-    _check_same("featurizer", cache.featurizer.digest, meta.featurizer["digest"], meta.name)
-    graph, graph_cache = None, cache
-    if meta.graph:
-        graph = GraphEmbedder.load()
-        _check_same("knowledge graph", graph.digest, meta.graph["digest"], meta.name)
-        # The graph has its own featurizer, whatever this model reads structures with.
-        name, digest = graph.embeddings.meta["featurizer"]
-        graph_cache = cache if digest == cache.featurizer.digest else FeatureCache(create(name))
+    reader = DrugReader.of(meta)
     morgan = create("morgan")
     features, notes = [], []
     fingerprint = np.zeros((len(drugs), morgan.dim), dtype=np.uint8)
@@ -168,10 +159,11 @@ def describe_drugs(drugs: Sequence[Drug], meta: ModelMeta, hooks: Hooks) -> Drug
     for i, drug in enumerate(drugs):
         hooks.check()
         hooks.progress(i, len(drugs), f"Structure of {drug.name}")
-        found = cache.get(drug)
-        place = _place(drug, graph, graph_cache)
-        if place is not None and place.vector is not None:
-            vectors[i] = place.vector / max(float(np.linalg.norm(place.vector)), 1e-12)
+        found = reader.features.get(drug)
+        place = reader.place(drug)
+        vector = unit_vector(place)
+        if vector is not None:
+            vectors[i] = vector
         if drug.smiles:
             fingerprint[i] = morgan.featurize(drug).molecule > 0
         said = [found.fallback, "" if place is None else place.note]
@@ -180,19 +172,3 @@ def describe_drugs(drugs: Sequence[Drug], meta: ModelMeta, hooks: Hooks) -> Drug
         notes += [f"{drug.name}: {text}" for text in said if text]
         features.append(found)
     return DrugTable(tuple(drugs), tuple(features), fingerprint, vectors, tuple(notes))
-
-
-def _place(drug: Drug, graph: GraphEmbedder | None, cache: FeatureCache) -> Placement | None:
-    if graph is None:
-        return None
-    known = graph.drug(drug_key(drug.connectivity, drug.name)) is not None
-    return graph.embed(drug, None if known else cache.get(drug).molecule)
-
-
-def _check_same(what: str, installed: str, expected: str, model: str) -> None:
-    if installed != expected:
-        raise CheckpointError(
-            f"The {what} is not the one this model was trained with.",
-            where=f"model '{model}': {expected[:12]}, here: {installed[:12]}",
-            fix="Use the version of XPert that the model came with, or another model.",
-        )

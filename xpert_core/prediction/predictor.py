@@ -20,15 +20,13 @@ import torch
 from xpert_core import __version__
 from xpert_core.cohorts.profiles import to_profiles
 from xpert_core.cohorts.records import Cohort, Profiles
-from xpert_core.drugs.cache import FeatureCache
-from xpert_core.drugs.featurizers import create
 from xpert_core.drugs.records import Drug, DrugFeatures
 from xpert_core.errors import CheckpointError, PredictionCancelled
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel
-from xpert_core.graph.embed import GraphEmbedder, Placement
-from xpert_core.graph.records import drug_key
+from xpert_core.graph.embed import Placement
 from xpert_core.model.checkpoint import Checkpoint, load_checkpoint
+from xpert_core.model.drugs import DrugReader, check_same, unit_vector
 from xpert_core.model.xpert import CellStates, TreatmentStates
 from xpert_core.prediction.inputs import (
     Inputs,
@@ -40,7 +38,7 @@ from xpert_core.prediction.inputs import (
 )
 from xpert_core.prediction.models import model_folder, obstacle
 from xpert_core.prediction.records import X_DEG_UNIT, X_PERT_UNIT, Prediction
-from xpert_core.tokens.batch import Batch, Treatments, collate_drugs
+from xpert_core.tokens.batch import Batch, DrugTokens, Treatments, collate_drugs
 from xpert_core.tokens.dataset import LOG2_READOUT
 from xpert_core.tokens.expression import ExpressionBins
 
@@ -73,7 +71,8 @@ class Predictor:
     Raises
     ------
     CheckpointError
-        If the installed gene panel or featurizer is not the one the model was trained with.
+        If the installed gene panel, featurizer or graph is not the one the model was trained
+        with, or it needs the prediction of another model.
 
     Examples
     --------
@@ -90,6 +89,13 @@ class Predictor:
         self.name = meta.name
         self.digest = checkpoint.digest
         self.card = meta.card
+        if self.model.config.use_prior:
+            raise CheckpointError(
+                f"The model '{meta.name}' adds to the prediction of a simple model that did not "
+                "travel with it, so it cannot predict.",
+                where="use_prior in its config.json",
+                fix="Choose a model that was trained without a prior.",
+            )
         if reason := obstacle(meta.bins, meta.featurizer):
             raise CheckpointError(
                 f"The model '{meta.name}' cannot predict for a cohort: {reason}.",
@@ -97,18 +103,9 @@ class Predictor:
                 fix="Choose another model.",
             )
         self.panel: GenePanel = load_panel(meta.panel["name"])
-        featurizer = create(meta.featurizer["name"], **(featurizer_options or {}))
-        _check_same("gene panel", self.panel.digest, meta.panel["digest"], meta.name)
-        _check_same("featurizer", featurizer.digest, meta.featurizer["digest"], meta.name)
-        self.features = FeatureCache(featurizer)
-        self.graph: GraphEmbedder | None = None
-        if meta.graph:
-            self.graph = GraphEmbedder.load()
-            _check_same("knowledge graph", self.graph.digest, meta.graph["digest"], meta.name)
-            # The graph has its own featurizer, whatever this model reads structures with.
-            name, digest = self.graph.embeddings.meta["featurizer"]
-            same = digest == featurizer.digest
-            self._graph_features = self.features if same else FeatureCache(create(name))
+        check_same("gene panel", self.panel.digest, meta.panel["digest"], meta.name)
+        self.reader = DrugReader.of(meta, **(featurizer_options or {}))
+        self.features, self.graph = self.reader.features, self.reader.graph
 
     @classmethod
     def load(cls, model: str | Path | None = None, **featurizer_options: Any) -> Predictor:
@@ -196,7 +193,7 @@ class Predictor:
         given = self.tokens(cohort, samples)
         known = distinct_drugs(drugs)
         treatments = treatments_of(known, doses, times)
-        features, placements = self._features(known, _Report(progress, cancelled))
+        features, placements = self.read_drugs(known, progress=progress, cancelled=cancelled)
         batch = self._batch(given.tokens, features, placements, treatments)
         return Inputs(given, known, features, placements, treatments, batch)
 
@@ -208,17 +205,28 @@ class Predictor:
         Parameters and errors are those of `predict`.
         """
         profiles = cohort if isinstance(cohort, Profiles) else to_profiles(cohort, self.panel)
-        _check_same("gene panel", profiles.panel.digest, self.panel.digest, self.name)
+        check_same("gene panel", profiles.panel.digest, self.panel.digest, self.name)
         chosen = chosen_samples(profiles, samples)
         bins = ExpressionBins.fit(
             profiles.x_ctl, self.meta.bins["kind"], self.meta.bins["n_tokens"]
         )
         return ProfileTokens(profiles, chosen, bins, bins.transform(profiles.x_ctl[chosen]))
 
-    def _features(
-        self, drugs: Sequence[Drug], report: _Report
+    def read_drugs(
+        self,
+        drugs: Sequence[Drug],
+        *,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
     ) -> tuple[list[DrugFeatures], list[Placement | None]]:
-        """Structure and place in the graph of each drug; None = the model has no graph token."""
+        """Structure and place in the graph of each drug; None = the model has no graph token.
+
+        Raises
+        ------
+        PredictionCancelled
+            If `cancelled` said so.
+        """
+        report = _Report(progress, cancelled)
         found: list[DrugFeatures] = []
         places: list[Placement | None] = []
         for i, drug in enumerate(drugs):
@@ -233,11 +241,27 @@ class Predictor:
 
     def place(self, drug: Drug) -> Placement | None:
         """Place of a drug in the knowledge graph; None when the model has no graph token."""
-        if self.graph is None:
-            return None
-        known = self.graph.drug(drug_key(drug.connectivity, drug.name)) is not None
-        molecule = None if known else self._graph_features.get(drug).molecule
-        return self.graph.embed(drug, molecule)
+        return self.reader.place(drug)
+
+    def drug_tokens(
+        self, features: Sequence[DrugFeatures], placements: Sequence[Placement | None]
+    ) -> DrugTokens:
+        """Drugs as the network takes them.
+
+        A network that does not mask padding attends to it, so there every drug is padded to
+        `ModelConfig.max_atoms`, as the published code does: else what is predicted of a drug
+        would depend on the others of the request.
+        """
+        config = self.model.config
+        return collate_drugs(
+            [f.molecule if f.molecule.any() else None for f in features],
+            [f.atoms for f in features],
+            [unit_vector(place) for place in placements],
+            feature_dim=config.feature_dim,
+            graph_dim=config.graph_dim,
+            max_atoms=config.max_atoms,
+            fill=not config.mask_padding,
+        )
 
     def _batch(
         self,
@@ -247,15 +271,7 @@ class Predictor:
         treatments: Sequence[Treatment],
     ) -> Batch:
         """All rows, profile by profile."""
-        config = self.model.config
-        drug_tokens = collate_drugs(
-            [f.molecule if f.molecule.any() else None for f in features],
-            [f.atoms for f in features],
-            [None if p is None or p.vector is None else _unit(p.vector) for p in placements],
-            feature_dim=config.feature_dim,
-            graph_dim=config.graph_dim,
-            max_atoms=config.max_atoms,
-        )
+        drug_tokens = self.drug_tokens(features, placements)
         count = len(treatments)
         joined = Treatments(
             torch.tensor([t.drug for t in treatments]),
@@ -377,10 +393,6 @@ class Predictor:
         }
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)
-
-
 def _edges(placement: Placement) -> dict[str, Any]:
     """By which edges a drug was placed, as JSON values."""
     similar = placement.similar[:NAMED_NEIGHBOURS]
@@ -406,15 +418,6 @@ class _Report:
             )
         if self.progress is not None:
             self.progress(done, total, text)
-
-
-def _check_same(what: str, installed: str, expected: str, model: str) -> None:
-    if installed != expected:
-        raise CheckpointError(
-            f"The {what} is not the one this model was trained with.",
-            where=f"model '{model}': {expected[:12]}, here: {installed[:12]}",
-            fix="Use the version of XPert that the model came with, or another model.",
-        )
 
 
 def _rows(inputs: Inputs) -> pd.DataFrame:

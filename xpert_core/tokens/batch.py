@@ -26,7 +26,7 @@ class DrugTokens:
     has_molecule : Tensor of bool, shape (D,)
         False for agents without an encoded structure.
     atoms : Tensor of float32, shape (D, A, F)
-        Atom tokens, padded with zeros to the largest drug.
+        Atom tokens, padded with zeros.
     atom_mask : Tensor of bool, shape (D, A)
         True for real atoms.
     graph : Tensor of float32, shape (D, graph width)
@@ -45,10 +45,12 @@ class DrugTokens:
     def __len__(self) -> int:
         return len(self.molecule)
 
-    def take(self, index: Tensor) -> DrugTokens:
-        """The drugs at `index`, padding cut to the largest of them."""
+    def take(self, index: Tensor, *, cut: bool = True) -> DrugTokens:
+        """The drugs at `index`, padding cut to the largest of them, or as it was."""
         mask = self.atom_mask[index]
-        width = int(mask.sum(dim=1).max()) if mask.numel() else 0
+        width = mask.shape[1]
+        if cut:
+            width = int(mask.sum(dim=1).max()) if mask.numel() else 0
         return DrugTokens(
             self.molecule[index],
             self.has_molecule[index],
@@ -135,7 +137,7 @@ class Batch:
         )
         return Batch(
             self.profiles[self.profile_index],
-            self.drugs.take(treatments.drug),
+            self.drugs.take(treatments.drug, cut=False),
             replace(treatments, drug=rows),
             rows,
             rows,
@@ -181,6 +183,7 @@ def collate_drugs(
     feature_dim: int,
     graph_dim: int,
     max_atoms: int,
+    fill: bool = False,
 ) -> DrugTokens:
     """Pad the features of several drugs into one `DrugTokens`.
 
@@ -193,7 +196,9 @@ def collate_drugs(
         None = the graph cannot place the drug.
     feature_dim, graph_dim : int
     max_atoms : int
-        Upper bound on atoms, for a check only.
+        Upper bound on atoms.
+    fill : bool
+        Pad to `max_atoms`, not to the largest of these drugs.
 
     Raises
     ------
@@ -204,6 +209,8 @@ def collate_drugs(
     width = max((len(a) for a in atoms), default=0)
     if width > max_atoms:
         raise ValueError(f"{width} atom tokens, the model takes at most {max_atoms}")
+    if fill:
+        width = max_atoms
     molecule = np.zeros((count, feature_dim), dtype=np.float32)
     atom = np.zeros((count, width, feature_dim), dtype=np.float32)
     mask = np.zeros((count, width), dtype=bool)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from rdkit import Chem
 
 from xpert_core.cohorts.records import Profiles
 from xpert_core.drugs import DrugLibrary, standardise
@@ -21,7 +23,7 @@ from xpert_core.explanation.atom_baselines import (
     shipped_reference,
 )
 from xpert_core.explanation.atom_report import OWN_SCORES, SCORES, AtomExplanation, explain_atoms
-from xpert_core.explanation.atom_words import DOES_NOT_SHOW, _enriched, reading
+from xpert_core.explanation.atom_words import DOES_NOT_SHOW, _by_dependence, _enriched, reading
 from xpert_core.explanation.atoms import atom_attention
 from xpert_core.explanation.files import check_folder, read_gene_set, save_atoms
 from xpert_core.explanation.networks import untrained
@@ -32,7 +34,10 @@ from xpert_core.explanation.pharmacophores import (
     marked_atoms,
     pharmacophores_of,
 )
+from xpert_core.model.checkpoint import load_checkpoint
+from xpert_core.model.xpert import XPert
 from xpert_core.prediction import Predictor
+from xpert_core.prediction.models import model_folder
 
 REQUEST = ("1 uM", "24 h")
 
@@ -100,6 +105,10 @@ def test_element_scores_are_means_over_the_reference_drugs(
     scores = found.scores(["C", "N", "Xe"], ["CA_1"])[0]
     raw = np.array([np.mean(values["C"]), np.mean(values["N"]), 1.0])
     np.testing.assert_allclose(scores, raw / raw.sum())
+    # A drug is not explained by its own attention.
+    rest = found.without(drugs[0])
+    alone = element_reference(predictor, profiles, drugs[1:2], *REQUEST, samples=ids)
+    pd.testing.assert_frame_equal(rest.drugs, alone.drugs)
     with pytest.raises(ExplanationError, match="No reference drug has atoms"):
         element_reference(predictor, profiles, drugs[2:], *REQUEST, samples=ids)
 
@@ -109,6 +118,9 @@ def test_shipped_means_are_of_the_shipped_model(
 ) -> None:
     shipped = shipped_reference(predictor)
     assert shipped is not None and shipped.table["n_drugs"].max() == 60
+    assert shipped.drugs["n_atoms"].sum() == sum(
+        Chem.MolFromSmiles(drug.smiles).GetNumHeavyAtoms() for drug in reference_drugs()
+    )
     other = untrained(predictor, 0)
     assert shipped_reference(other) is None
     # Another model takes its own means, over drugs other than the one asked for.
@@ -118,7 +130,7 @@ def test_shipped_means_are_of_the_shipped_model(
 
     def means(predictor: Predictor, cohort: Profiles, drugs: list, *_: object, **__: object):  # type: ignore[no-untyped-def]
         seen.extend(drug.name for drug in drugs)
-        return ElementReference(shipped.table, other.digest)
+        return ElementReference(shipped.drugs, other.digest)
 
     monkeypatch.setattr("xpert_core.explanation.atom_report.element_reference", means)
     explain_atoms(other, profiles, asked, *REQUEST, samples=["Pt1"], n_untrained=1)
@@ -163,6 +175,41 @@ def test_words_follow_the_numbers(explanation: AtomExplanation) -> None:
     assert "acid receives more (2.00 times the mean atom; p = 0.01" in _enriched(test)
     assert "no more than chance" in _enriched({**test, "p_elements": 0.2})
     assert "no more than chance" in _enriched({**test, "p_connected": 0.2})
+    assert "not corrected for 3 pharmacophores)." in _enriched(test, 3)
+    row = {"spearman": 0.5, "spearman_p": 0.01}
+    assert _by_dependence(row, {"spearman": 0.4}) == (
+        "Atoms attended to more tend to matter more to the prediction (Spearman +0.50, p = 0.01 "
+        "within this molecule, against leaving one atom out); elements alone agree with leaving "
+        "one atom out at Spearman +0.40."
+    )
+    assert "do not clearly tend" in _by_dependence({**row, "spearman": -0.5}, {"spearman": 0.4})
+
+
+def test_a_network_without_a_padding_mask_keeps_what_is_defined(
+    predictor: Predictor, profiles: Profiles, tmp_path: Path
+) -> None:
+    shipped = load_checkpoint(model_folder())
+    torch.manual_seed(0)
+    model = XPert(shipped.model.config.with_(mask_padding=False)).eval()
+    unmasked = Predictor(replace(shipped, model=model, digest="none"))
+    reference = shipped_reference(predictor)
+    found = explain_atoms(
+        unmasked, profiles, "vorinostat", *REQUEST, samples=["Pt1"], n_untrained=1,
+        reference=reference,
+    )  # fmt: skip
+    assert found.leave_one_out.shape == (1, 19) and np.isnan(found.leave_one_out).all()
+    scores = found.scores()
+    assert scores["leave_one_out"].isna().all()
+    np.testing.assert_allclose(scores.drop(columns="leave_one_out").sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(sum(found.attention.tokens.values()), 1, atol=1e-5)
+    assert (found.attention.tokens["padding"] > 0.5).all(), "101 of 120 places are padding"
+    pairs = found.agreement().set_index(["first", "second"])["spearman"]
+    assert pairs.isna().sum() == 4 and np.isnan(pairs["attention", "leave_one_out"])
+    enriched = found.enrichment().set_index("score")
+    assert np.isnan(enriched.loc["leave_one_out", ["fold", "p_atoms"]].astype(float)).all()
+    assert any("no atom can be left out" in sentence for sentence in reading(found))
+    names = {path.name for path in save_atoms(found, tmp_path / "out")}
+    assert "gradient.svg" in names and "leave_one_out.svg" not in names
 
 
 def test_files_hold_the_numbers(explanation: AtomExplanation, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from tests.unit.model.conftest import SMALL, make_batch
-from xpert_core.errors import ExplanationError
 from xpert_core.explanation.attribution import gradient_x_input, leave_one_out
 from xpert_core.explanation.progress import Steps
 from xpert_core.model.xpert import XPert
@@ -87,7 +86,18 @@ def test_an_atom_that_the_network_ignores_scores_nothing(model: XPert, batch: Ba
     assert not gradient_x_input(*as_request(model, batch), (), Steps(1)).any()
 
 
-def test_networks_without_a_mask_are_refused(batch: Batch) -> None:
+def test_without_a_mask_nothing_is_left_out_and_padding_has_no_gradient(batch: Batch) -> None:
     unmasked = XPert(SMALL.with_(mask_padding=False)).eval().double()
-    with pytest.raises(ExplanationError, match="does not mask padding"):
-        leave_one_out(*as_request(unmasked, batch), (), Steps(1))
+    drugs = batch.drugs
+    width = SMALL.max_atoms - drugs.atoms.shape[1]
+    padded = replace(
+        batch, drugs=replace(
+            drugs, atoms=torch.nn.functional.pad(drugs.atoms, (0, 0, 0, width)),
+            atom_mask=torch.nn.functional.pad(drugs.atom_mask, (0, width)),
+        ),
+    )  # fmt: skip
+    steps = Steps(16)
+    found = leave_one_out(*as_request(unmasked, padded), (), steps)
+    assert found.shape == (2, 7) and np.isnan(found).all() and steps.done == 16
+    gradient = gradient_x_input(*as_request(unmasked, padded), (), Steps(2))
+    assert gradient.shape == (2, 7) and (gradient != 0).all()

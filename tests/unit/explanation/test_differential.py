@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xpert_core.errors import ExplanationError
+from xpert_core.errors import ExplanationError, PredictionCancelled
 from xpert_core.explanation.differential import (
     Differential,
+    Test,
     Thresholds,
     balanced_changes,
     balanced_count,
     change_table,
     compare_groups,
+    count_null,
     moderated_test,
     overlap,
     welch_test,
 )
+from xpert_core.explanation.progress import Steps
 from xpert_core.explanation.statistics import relabellings
 
 GENES = [f"G{i}" for i in range(200)]
@@ -140,3 +143,31 @@ def test_counts_are_compared_at_equal_sizes() -> None:
     values, labels = data(shift=1.0)
     drawn = balanced_count(values[5:], labels[5:], welch_test, thresholds, draws=5)
     assert drawn.size == 17 and "at 17 patients a group" in str(drawn)
+
+
+@pytest.mark.parametrize("test", [welch_test, moderated_test])
+def test_counts_report_and_stop_every_hundred_labellings(test: Test) -> None:
+    values, in_b = data(n=20)
+    labels = relabellings(in_b, 250)
+    texts: list[str] = []
+    steps = Steps(1, lambda done, total, text: texts.append(text))
+    whole = count_null(values, in_b, test, labels, Thresholds(), steps)
+    assert len(texts) == 3 and whole.t.shape == (250, 200)
+    np.testing.assert_allclose(whole.t[120], test(values, labels.in_b[120]).t)
+    balanced_count(values[3:], in_b[3:], test, Thresholds(), draws=20, steps=steps)
+    assert texts[3:] == ["Groups of equal size"] * 2
+    stopped = Steps(1, cancelled=lambda: len(texts) > 0)
+    with pytest.raises(PredictionCancelled):
+        count_null(values, in_b, test, labels, Thresholds(), stopped)
+    with pytest.raises(PredictionCancelled):
+        balanced_count(values[3:], in_b[3:], test, Thresholds(), steps=stopped)
+
+
+def test_the_seed_reaches_the_count_of_a_complete_list() -> None:
+    values, in_b = data(n=14)
+    found = [
+        count_null(values, in_b, welch_test, relabellings(in_b, 5000, seed), Thresholds())
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(found[0].t, found[1].t)
+    assert not np.array_equal(found[0].t, found[2].t)

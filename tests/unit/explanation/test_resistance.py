@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xpert_core.cohorts.paired import PAIR_COLUMNS, PairedProfiles
 from xpert_core.errors import ExplanationError, PredictionCancelled
-from xpert_core.explanation.changes import compare_changes
 from xpert_core.explanation.differential import Thresholds
 from xpert_core.explanation.genes import GeneAttention
 from xpert_core.explanation.groups import Groups, groups_by_value
@@ -23,7 +21,6 @@ from xpert_core.explanation.resistance import (
 from xpert_core.explanation.resistance_files import report_text, save_resistance
 from xpert_core.explanation.resistance_words import reading
 from xpert_core.genes import load_panel
-from xpert_core.genes.records import GeneReport
 
 SYMBOLS = load_panel().symbols
 #: Planted: attention alone, attention and expression, untrained attention as well.
@@ -170,28 +167,3 @@ def test_collect_names_samples_of_the_groups_only(monkeypatch: pytest.MonkeyPatc
     assert [name for name, _ in asked] == ["trained", "untrained 3", "untrained 4"]
     assert asked[0][1] == list(table().index) and len(given.untrained) == 2
     assert steps == [N, 2 * N, 3 * N]
-
-
-def test_changes_are_tested_pair_by_pair() -> None:
-    """Ten patients a group; five genes rise in both, five in B alone; one patient has two pairs."""
-    generator = np.random.default_rng(4)
-    panel = load_panel()
-    patients = [f"P{i}" for i in range(20)] + ["P3"]
-    label = ["R"] * 10 + ["N"] * 10 + ["R"]
-    before = generator.normal(8, 3, (21, len(panel)))
-    after = before + generator.normal(0, 0.5, before.shape)
-    after[:, :5] += 2
-    after[10:20, 5:10] += 2
-    pairs = pd.DataFrame(dict.fromkeys(PAIR_COLUMNS, ""), index=pd.Index(range(21), name="pair_id"))
-    pairs["patient_id"], pairs["response"] = patients, label
-    report = GeneReport(pd.DataFrame(), np.arange(len(panel)), len(panel))
-    given = PairedProfiles("made up", pairs, before, after, "log2", panel, report, "none", "0")
-    chosen = groups_by_value(given.pairs, "response", ["R"], ["N"])
-    assert (chosen.n_a, chosen.n_b) == (10, 10)
-    found = compare_changes(given, chosen)
-    assert found.in_a["passes"].reindex(SYMBOLS[:5]).all()
-    assert not found.in_a["passes"].reindex(SYMBOLS[5:10]).any()
-    assert found.in_b["passes"].reindex(SYMBOLS[:10]).all()
-    assert set(SYMBOLS[5:10]) <= set(found.difference.passing)
-    assert set(SYMBOLS[:5]).isdisjoint(found.difference.passing)
-    assert "genes change in A" in found.sentence and found.balanced[0].size == 10

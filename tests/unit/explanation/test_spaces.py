@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xpert_core.errors import CohortError, GeneError, PredictionCancelled
+from xpert_core.errors import CohortError, DataError, GeneError, PredictionCancelled
 from xpert_core.explanation import spaces
 from xpert_core.explanation.measured import cell_lines, drug_of, level3_wells
 from xpert_core.prediction import Predictor
@@ -120,3 +120,24 @@ def test_wells_by_level_and_by_change() -> None:
     np.testing.assert_array_equal(spaces.treated_wells(own).vectors, own.x_pert)
     np.testing.assert_array_equal(spaces.treated_wells(own, "change").vectors, own.x_deg)
     assert list(spaces.treated_wells(own).labels["cell"].unique()) == ["PC3"]
+
+
+def test_a_drug_is_the_mean_of_its_own_tokens(predictor: Predictor) -> None:
+    wells = level3_wells()
+    names = ["trametinib", "vorinostat"]
+    few = wells.take(wells.rows["drug"].isin(names).to_numpy())
+    few.rows.loc[few.rows.index[0], "moa"] = ""  # of one well: the drug still has others
+    found = spaces.drug_tokens(predictor, few)
+    assert sorted(found.labels.index) == names and (found.labels["mechanism"] != "").all()
+    inputs = predictor.inputs(
+        few_lines(1), [drug_of(few.take((few.rows["drug"] == names[0]).to_numpy()))], [1.0], [24.0]
+    )
+    with torch.inference_mode():
+        tokens, mask = predictor.model.encode_drugs(inputs.batch.drugs)
+    expected = tokens[0][mask[0]].mean(dim=0).numpy()
+    place = list(found.labels.index).index(names[0])
+    np.testing.assert_allclose(found.vectors[place], expected, atol=1e-5)
+    blank = few.take(np.ones(len(few.rows), dtype=bool))
+    blank.rows["moa"] = ""
+    with pytest.raises(DataError, match="No drug"):
+        spaces.drug_tokens(predictor, blank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -161,3 +162,16 @@ def test_planted_effects_are_found_at_the_stated_q() -> None:
     for name, found in planted(generator, (N_A, N_B), 1.0).items():
         assert found.power > 0.75, name
         assert found.false < 0.15, name
+
+
+def test_the_seed_reaches_the_relabellings_of_the_tail() -> None:
+    generator = np.random.default_rng(3)
+    in_b = np.arange(30) < 12
+    values = generator.normal(size=(30, 1))
+    values[in_b] += 1.6
+    first = relabellings(in_b, 500)
+    found = [
+        permutation_test(values, in_b, replace(first, seed=seed), refined=(20_000,)).p[0]
+        for seed in (0, 0, 1)
+    ]
+    assert found[0] == found[1] != found[2]

@@ -1,0 +1,128 @@
+"""Changes under treatment: planted genes, unequal spread, files and words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xpert_core.cohorts.paired import PAIR_COLUMNS, PairedProfiles
+from xpert_core.errors import PredictionCancelled
+from xpert_core.explanation.changes import Changes, compare_changes
+from xpert_core.explanation.changes_files import save_changes
+from xpert_core.explanation.changes_words import reading, spread_sentence
+from xpert_core.explanation.differential import Thresholds
+from xpert_core.explanation.groups import Groups, groups_by_value
+from xpert_core.genes import load_panel
+from xpert_core.genes.records import GenePanel, GeneReport
+
+N_GENES = 80
+WHOLE = load_panel()
+PANEL = GenePanel(
+    "l1000", *(names[:N_GENES] for names in (WHOLE.symbols, WHOLE.entrez, WHOLE.ensembl)),
+    WHOLE.digest,
+)  # fmt: skip
+SYMBOLS = PANEL.symbols
+
+
+def paired(change: np.ndarray, patients: list[str], label: list[str]) -> PairedProfiles:
+    """Pairs with this change, on profiles before treatment that differ much more."""
+    before = np.random.default_rng(5).normal(8, 3, change.shape)
+    pairs = pd.DataFrame(
+        dict.fromkeys(PAIR_COLUMNS, ""), index=pd.Index(range(len(change)), name="pair_id")
+    )
+    pairs["patient_id"], pairs["response"] = patients, label
+    report = GeneReport(pd.DataFrame(), np.arange(N_GENES), N_GENES)
+    return PairedProfiles(
+        "made up", pairs, before, before + change, "log2", PANEL, report, "none", "0"
+    )
+
+
+@pytest.fixture(scope="module")
+def cohort() -> PairedProfiles:
+    """Ten patients a group; five genes rise in both, five in B alone; one patient has two pairs."""
+    change = np.random.default_rng(4).normal(0, 0.5, (21, N_GENES))
+    change[:, :5] += 2
+    change[10:20, 5:10] += 2
+    patients = [f"P{i}" for i in range(20)] + ["P3"]
+    return paired(change, patients, ["R"] * 10 + ["N"] * 10 + ["R"])
+
+
+def groups_of(pairs: PairedProfiles) -> Groups:
+    return groups_by_value(pairs.pairs, "response", ["R"], ["N"])
+
+
+@pytest.fixture(scope="module")
+def found(cohort: PairedProfiles) -> Changes:
+    return compare_changes(cohort, groups_of(cohort), Thresholds(log2_ratio=1.0))
+
+
+def test_planted_changes_are_found_in_their_group(found: Changes) -> None:
+    assert (found.groups.n_a, found.groups.n_b) == (10, 10)
+    assert found.in_a["passes"].reindex(SYMBOLS[:5]).all()
+    assert not found.in_a["passes"].reindex(SYMBOLS[5:10]).any()
+    assert found.in_b["passes"].reindex(SYMBOLS[:10]).all()
+    assert set(SYMBOLS[5:10]) <= set(found.difference.passing)
+    assert set(SYMBOLS[:5]).isdisjoint(found.difference.passing)
+    assert "genes change in A" in found.sentence and found.balanced[0].size == 10
+
+
+def test_a_smaller_group_that_varies_more_is_named() -> None:
+    """No gene differs in the mean; A has six patients and four times the variance."""
+    generator = np.random.default_rng(1)
+    change = np.vstack(
+        [generator.normal(0, 2, (6, N_GENES)), generator.normal(0, 1, (24, N_GENES))]
+    )
+    pairs = paired(change, [f"P{i}" for i in range(30)], ["R"] * 6 + ["N"] * 24)
+    wider = compare_changes(pairs, groups_of(pairs))
+    a, b = change[:6].var(axis=0, ddof=1), change[6:].var(axis=0, ddof=1)
+    assert wider.spread == pytest.approx(np.median(a / b), rel=1e-5)
+    assert wider.smaller_varies_more
+    assert "The smaller group varies more" in spread_sentence(wider)
+    table = wider.difference.table
+    assert (table["p"] < 0.05).sum() > 2 * 0.05 * N_GENES  # pooled: too small, as the words say
+    turned = groups_by_value(pairs.pairs, "response", ["N"], ["R"])
+    assert replace(wider, groups=turned, spread=0.25).smaller_varies_more
+    assert not replace(wider, spread=0.25).smaller_varies_more
+
+
+def test_equal_groups_need_no_caution(found: Changes) -> None:
+    assert not found.smaller_varies_more
+    assert "varies more" not in spread_sentence(found)
+    assert found.welch_passing >= 5
+
+
+def test_files_hold_what_was_found(found: Changes, tmp_path: Path) -> None:
+    written = {path.name for path in save_changes(found, tmp_path)}
+    assert {
+        "changes_in_a.csv", "changes_in_b.csv", "difference.csv", "balanced_counts.csv",
+        "permuted_labels.csv", "report.md", "provenance.json",
+    } <= written == {path.name for path in tmp_path.iterdir()}  # fmt: skip
+    table = pd.read_csv(tmp_path / "difference.csv", index_col="gene")
+    assert len(table) == N_GENES and table["p"].is_monotonic_increasing
+    assert np.allclose(table["difference"], table["change_b"] - table["change_a"])
+    assert (table.loc[list(SYMBOLS[5:10]), "higher_in"] == "B").all()
+    in_a = pd.read_csv(tmp_path / "changes_in_a.csv", index_col="gene")
+    assert np.allclose(table["change_a"], in_a["log2_ratio"].reindex(table.index))
+    assert len(pd.read_csv(tmp_path / "permuted_labels.csv")) == 1000
+    about = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
+    assert (about["group_a"], about["group_b"], about["pairs"]) == ("R", "N", 21)
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert found.sentence in report and "with permuted labels it is" in report
+    assert all(sentence in report for sentence in reading(found))
+
+
+def test_the_comparison_can_be_stopped(cohort: PairedProfiles) -> None:
+    seen: list[str] = []
+    with pytest.raises(PredictionCancelled):
+        compare_changes(
+            cohort,
+            groups_of(cohort),
+            progress=lambda done, total, text: seen.append(text),
+            cancelled=lambda: len(seen) == 3,
+        )
+    assert seen[-1] == "Permuted labels" and seen[0] == "Change in each group"
