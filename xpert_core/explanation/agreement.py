@@ -62,7 +62,8 @@ def agreement(
     deals = rng.permuted(np.tile(np.arange(n_atoms), (permutations, 1)), axis=1)
     k = top_size(n_atoms)
     # A score that is not known says as little as a constant one.
-    known = scores.assign(**{name: 0.0 for name in scores if scores[name].isna().any()})
+    known = scores.copy()
+    known.loc[:, scores.isna().any()] = 0.0
     ranks = {name: _centred_ranks(known[name].to_numpy()) for name in known}
     tops = {name: _top(known[name].to_numpy(), k) for name in known}
     rows = []

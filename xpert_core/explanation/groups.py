@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ class Groups:
         return f"{text}; left out: {said}." if said else f"{text}."
 
 
-def known_word(label: object) -> str:
+def known_word(label: Any) -> str:
     """A cell as a word to compare, without case and outer blanks; "" where it says nothing."""
     word = "" if label is None or pd.isna(label) else str(label).strip().casefold()
     return "" if word in UNKNOWN else word
