@@ -312,7 +312,8 @@ def _tested(
     values: np.ndarray, labels: np.ndarray, test: Test, steps: Steps | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Difference, t and p for each labelling, each of shape (P, G)."""
-    moments, found = Moments.of(values), []
+    moments = Moments.of(values)
+    found: list[tuple[np.ndarray, ...]] = []
     for rows in chunks(len(labels), COUNT_CHUNK):
         if steps is not None:
             steps.begin("Genes that pass under permuted labels")
