@@ -54,8 +54,8 @@ def _numbers(found: GroupChanges) -> None:
     columns[0].metric("Patients, A and B", f"{found.groups.n_a} and {found.groups.n_b}")
     columns[1].metric("Genes changing in A", int(found.in_a["passes"].sum()))
     columns[2].metric("Genes changing in B", int(found.in_b["passes"].sum()))
-    columns[3].metric("Changing differently, moderated t", len(found.difference.passing))
-    columns[4].metric("Changing differently, Welch's t", found.welch_passing)
+    columns[3].metric("Differ, moderated t", len(found.difference.passing))
+    columns[4].metric("Differ, Welch", found.welch_passing)
 
 
 def _difference(found: GroupChanges) -> None:

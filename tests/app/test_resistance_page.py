@@ -120,7 +120,7 @@ def test_changes_under_treatment_are_compared(open_page, tmp_path: Path) -> None
     found = page.session_state["changes"]
     shown = {m.label: m.value for m in page.metric}
     assert shown["Patients, A and B"] == "3 and 4"
-    assert shown["Changing differently, Welch's t"] == str(found.welch_passing)
+    assert shown["Differ, Welch"] == str(found.welch_passing)
     said = texts(page.markdown)
     assert found.sentence in said and "with permuted labels it is" in said
     assert "Only the counts at equal numbers" in texts(page.caption)
