@@ -203,9 +203,10 @@ def _share_table(found: Explained) -> str:
 def _share_notes() -> str:
     return """Shares of the whole attention by kind of token, mean over cells; then the agreement
 of the atom attention of each pair of cells. The cosine is near one for any scores that are nearly
-equal; the rank correlation is not. Over three seeds of training (`training/configs/benchmark-xpert.yaml`) the
-attention to atoms does not hold: [stability.md](stability.md), as in Extended Data Fig. 2 of the
-paper. For one drug: `xpert explain atoms ... --model A --model B`.
+equal; the rank correlation is not. Over three seeds of training
+(`training/configs/benchmark-xpert.yaml`) the attention to atoms does not hold:
+[stability.md](stability.md), as in Extended Data Fig. 2 of the paper. For one drug:
+`xpert explain atoms ... --model A --model B`.
 """
 
 
