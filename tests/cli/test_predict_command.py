@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from processes import hear_ctrl_c
+from processes import at_work, hear_ctrl_c
 from typer.testing import CliRunner
 
 from xpert_core.cli.application import application
@@ -236,7 +235,7 @@ def test_ctrl_c_stops_without_a_half_file(tmp_path: Path) -> None:
         start_new_session=True,
         preexec_fn=hear_ctrl_c,
     )
-    time.sleep(6)
+    at_work(process, 6)
     assert process.poll() is None, "4,080 predictions took less than the time to interrupt them"
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -108,7 +108,7 @@ class Registry:
                 )
         raise StoreError(
             "There is no such model; it may have been deleted.",
-            where=repr(model)[:80],
+            where=repr(model[-80:]),  # the end of a path says more than its beginning
             fix="Choose one of the list of models (`xpert model list`).",
         )
 

