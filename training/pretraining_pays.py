@@ -141,8 +141,8 @@ not held out.
 
 {sections}
 The default learning rates of fine-tuning were chosen on nine inner validation patients of the
-nivolumab cohort (docs/finetune.md, "Settings"), who are test patients of other folds here: that would favour
-fine-tuning. That of scratch was not chosen on them.
+nivolumab cohort (docs/finetune.md, "Settings"), who are test patients of other folds here: that
+would favour fine-tuning. That of scratch was not chosen on them.
 
 Written by `python -m training.pretraining_pays`; settings are the defaults of `xpert finetune`.
 """
