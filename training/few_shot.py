@@ -39,8 +39,8 @@ from xpert_core.files import atomic_path, write_bytes_atomic
 from xpert_core.learning.config import TrainConfig
 from xpert_core.tokens.dataset import TrainingData
 
-#: Of fine-tuning and of training from scratch on the same few rows: one budget, which early stopping
-#: cuts; all else as in the recipe. With 12 epochs every fine-tuning ended at its limit.
+#: Of fine-tuning and of training from scratch on the same few rows: one budget, cut by early
+#: stopping; all else as in the recipe. With 12 epochs every fine-tuning ended at its limit.
 FROM_SCRATCH = {"max_epochs": 60, "patience": 10, "gene_share": 1.0}
 TUNING = {**FROM_SCRATCH, "lr": 2e-3}
 MODELS = (TUNED, SCRATCH, KNOWN_DOSES, "ridge", "mean of the cell line")
