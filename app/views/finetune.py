@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from app.components.sharing import sharing
 from app.components.text import count, local_time, plain
 from xpert_core.cohorts import check_pairs
 from xpert_core.conditions import DEFAULT_DOSE, DEFAULT_TIME, parse_dose, parse_time
+from xpert_core.errors import ConditionError
 from xpert_core.finetuning.compare import Comparison
 from xpert_core.finetuning.config import FEW_PAIRS
 from xpert_core.jobs import Job, submit
@@ -182,10 +184,10 @@ def defaults(pairs: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _readable(parse: Any, text: str) -> bool:
+def _readable(parse: Callable[[str], float], text: str) -> bool:
     try:
         parse(text)
-    except Exception:
+    except ConditionError:
         return False
     return True
 
