@@ -44,11 +44,11 @@ $(APP_READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "XPert needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_ARGS) "$(TORCH)"
-	$(PIP) -c constraints.txt -e ".[app,train,search]"
+	$(PIP) -c constraints.txt -e ".[app,train,search,maps]"
 	@touch $@
 
 $(TEST_READY): $(APP_READY)
-	$(PIP) -c constraints.txt -e ".[app,train,search,unimol,test,lint]"
+	$(PIP) -c constraints.txt -e ".[app,train,search,maps,unimol,test,lint]"
 	@touch $@
 
 clean:
