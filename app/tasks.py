@@ -82,14 +82,19 @@ class Task(Generic[T]):
                     return
             started = time.perf_counter()
             try:
-                self.result = self.work(self._progress, self._cancel.is_set)
+                found = self.work(self._progress, self._cancel.is_set)
             finally:
                 self.lock.release()
                 self.seconds = time.perf_counter() - started
+            self._keep(found)
         except Exception as error:  # shown by the page: a thread has no one to raise to
             self.error = error
         finally:
             self._finished.set()
+
+    def _keep(self, found: T) -> None:
+        """Take over what the work gave; others may work meanwhile."""
+        self.result = found
 
     def _progress(self, done: int, total: int, stage: str) -> None:
         self.done, self.total, self.stage = done, total, stage

@@ -194,9 +194,9 @@ def asked_for(prediction: Prediction) -> str:
 
 def finish(task: PredictionTask, pace: Pace) -> None:
     """Take over what a task left behind."""
-    if task.prediction is not None:
+    if task.result is not None:
         pace.learn(task.request.size, task.seconds)
-        st.session_state[keys.RESULT] = (task.run_id, task.prediction)
+        st.session_state[keys.RESULT] = (task.run_id, task.result)
         st.session_state[keys.PREDICTED] = (task.request.cohort_id, task.run_id)
     elif task.cancelled:
         st.session_state.pop(keys.RESULT, None)
