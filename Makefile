@@ -40,7 +40,7 @@ lint: $(TEST_READY)
 
 # PyTorch goes first and alone, so that no other package chooses its build. A stamp is touched
 # last: an interrupted installation is taken up again, a finished one is not repeated.
-$(APP_READY): pyproject.toml constraints.txt
+$(APP_READY): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "XPert needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_ARGS) "$(TORCH)"
