@@ -11,7 +11,7 @@ from app import keys, services
 from app.components.changes_view import changes_view
 from app.components.errors import show_error
 from app.components.group_choice import choose_groups, choose_thresholds
-from app.components.pairs_store import pairs_labels
+from app.components.pairs_store import pairs_box, pairs_labels
 from app.components.text import plain
 from app.tasks import Task, launch, running, take, watch
 from xpert_core.cohorts import PairedProfiles, require_sound
@@ -52,15 +52,7 @@ def _choose_pairs() -> str | None:
         )
         st.page_link("views/finetune.py", label="Fine-tune", icon=":material/arrow_forward:")
         return None
-    if st.session_state.get(keys.PAIRS_ID) not in labels:
-        st.session_state.pop(keys.PAIRS_ID, None)
-    return st.selectbox(
-        "Paired cohort",
-        list(labels),
-        format_func=labels.__getitem__,
-        key=keys.PAIRS_ID,
-        persist_state="session",
-    )
+    return pairs_box(labels)
 
 
 def _order(pairs_id: str, pairs: PairedProfiles) -> None:

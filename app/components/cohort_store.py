@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app import keys, services
+from app.components.carried import carry
 from app.components.text import count, local_time
 from xpert_core.cohorts.records import Profiles
 
@@ -39,6 +40,7 @@ def choose_cohort() -> str | None:
         return None
     if st.session_state.get(keys.COHORT_ID) not in labels:
         close_cohort()
+    carry(keys.COHORT_ID)
     return st.selectbox(
         "Cohort",
         list(labels),

@@ -8,6 +8,7 @@ from itertools import chain, count
 import streamlit as st
 
 from app import keys, services
+from app.components.carried import carry
 from app.components.errors import guarded
 from app.components.molecule import draw_drug
 from app.components.text import plain
@@ -62,6 +63,7 @@ def drug_picker() -> list[Drug]:
     with structure, guarded():
         _structure_tab()
     choices = st.session_state.setdefault(keys.DRUG_CHOICES, {})
+    carry(keys.DRUGS)
     st.multiselect(
         "Drugs to predict",
         list(choices),
@@ -80,6 +82,7 @@ def drug_picker() -> list[Drug]:
 
 
 def _search_tab() -> None:
+    carry(keys.DRUG_QUERY)
     query = st.text_input(
         "Name, synonym, mechanism or target",
         key=keys.DRUG_QUERY,
@@ -123,6 +126,7 @@ def _add_hit(by_label: dict[str, Drug]) -> None:
 
 
 def _structure_tab() -> None:
+    carry(keys.SMILES, keys.SMILES_NAME)
     left, right = st.columns([3, 1])
     smiles = left.text_input(
         "Structure as SMILES",

@@ -20,7 +20,7 @@ from app.components.paired_upload import (
     paired_checks,
     paired_upload,
 )
-from app.components.pairs_store import pairs_labels
+from app.components.pairs_store import pairs_box, pairs_labels
 from app.components.sharing import sharing
 from app.components.text import count, local_time, plain
 from xpert_core.cohorts import check_pairs
@@ -74,16 +74,9 @@ def confirm_deletion(pairs_id: str, label: str) -> None:
 def choose_pairs(table: pd.DataFrame) -> str:
     """Selector of a stored paired cohort, with its deletion."""
     labels = pairs_labels(table)
-    if st.session_state.get(keys.PAIRS_ID) not in labels:
-        st.session_state.pop(keys.PAIRS_ID, None)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
-    chosen = left.selectbox(
-        "Paired cohort",
-        list(labels),
-        format_func=labels.__getitem__,
-        key=keys.PAIRS_ID,
-        persist_state="session",
-    )
+    with left:
+        chosen = pairs_box(labels)
     store, row = services.store(), table.loc[chosen]
     own = str(row["owner"]) == store.owner
     if right.button("Delete", key="delete-pairs", disabled=not own, width="stretch"):

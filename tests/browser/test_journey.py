@@ -148,6 +148,20 @@ def place_a_drug(page: Page) -> None:
     expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(2)
 
 
+def carry_choices(page: Page, address: str) -> None:
+    """In a new session: the example's drugs are chosen on the next page and still on the first."""
+    page.goto(address)
+    chosen = page.get_by_role("button", name="Remove vemurafenib")
+    page.get_by_role("button", name="Load the example").click()
+    expect(page.get_by_text("102 predictions:")).to_be_visible()
+    page.get_by_role("link", name="Molecule", exact=True).first.click()
+    expect(page.get_by_role("button", name="Explain", exact=True)).to_be_enabled()
+    expect(chosen).to_be_visible()
+    page.get_by_role("link", name="Predict", exact=True).first.click()
+    expect(page.get_by_text("102 predictions:")).to_be_visible()
+    expect(chosen).to_be_visible()
+
+
 def test_journey(chromium: str, address: str, tmp_path: Path) -> None:
     cohort, exported = tmp_path / "three.csv", tmp_path / "exported.csv"
     with example_path().open("rb") as stream:
@@ -180,6 +194,7 @@ def test_journey(chromium: str, address: str, tmp_path: Path) -> None:
         second = predict(page, first)
         reopen_and_export(context.new_page(), urljoin(page.url, second), exported)
         place_a_drug(page)
+        carry_choices(context.new_page(), address)
         browser.close()
 
     table = pd.read_csv(exported, encoding="utf-8-sig")
