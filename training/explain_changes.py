@@ -17,7 +17,7 @@ from xpert_core.explanation.changes_words import (
     difference_sentence,
     spread_sentence,
 )
-from xpert_core.explanation.differential import Test, moderated_test, welch_test
+from xpert_core.explanation.differential import STATISTICS, Test, welch_test
 from xpert_core.explanation.groups import Groups, average_by_patient, groups_by_value
 from xpert_core.explanation.resistance import power_of
 from xpert_core.explanation.resistance_words import null_sentence
@@ -67,33 +67,29 @@ def flipped_counts(
 
 def flip_sentences(pairs: PairedProfiles, groups: Groups, found: GroupChanges) -> tuple[str, str]:
     """What the counts come to, and both tests beside groups that differ in spread alone."""
-    observed = {
-        "moderated t": (
-            moderated_test, found.difference.null.observed_nominal, len(found.difference.passing)
-        ),
-        "Welch's t": (welch_test, None, found.welch_passing),
-    }  # fmt: skip
     change = average_by_patient(pairs.x_deg[groups.rows].astype(np.float64), groups.patients)
-    parts = []
-    for name, (test, nominal, passing) in observed.items():
-        if nominal is None:
-            nominal = int((test(change, groups.patient_in_b).p < 0.05).sum())
+    parts, chance = [], {}
+    for test, name in STATISTICS.items():
+        nominal = int((test(change, groups.patient_in_b).p < 0.05).sum())
+        passing = found.passing_by[name]
         counts = flipped_counts(pairs, groups, found, test)
         low, middle, high = np.quantile(counts[:, 0], [0.05, 0.5, 0.95])
-        chances = [
+        shares = [
             (1 + (counts[:, i] >= seen).sum()) / (1 + N_FLIPS)
             for i, seen in enumerate((nominal, passing))
         ]
+        chance[name] = shares[0]
         parts.append(
             f"{name}: {nominal} genes with p < 0.05 where spread alone gives {middle:.0f} "
-            f"({low:.0f} to {high:.0f}; as many in {chances[0]:.1%} of cases), and {passing} that "
-            f"pass where it gives at least as many in {chances[1]:.1%} of cases"
+            f"({low:.0f} to {high:.0f}; as many in {shares[0]:.1%} of cases), and {passing} that "
+            f"pass where it gives at least as many in {shares[1]:.1%} of cases"
         )
-    more = "more" if chances[0] <= 0.05 else "no more"
+    unpooled = STATISTICS[welch_test]
+    more = "more" if chance[unpooled] <= 0.05 else "no more"
     verdict = (
         f"**As a whole, the changes of the two groups differ {more} than their spread alone "
         "explains; single genes established by the test that does not pool the variances: "
-        f"{found.welch_passing}.**"
+        f"{found.passing_by[unpooled]}.**"
     )
     return verdict, (
         "Groups with equal means and each group's own spread (patients' deviations from the mean "
@@ -115,7 +111,7 @@ def top_table(found: GroupChanges) -> pd.DataFrame:
                 f"{g:+.2f} ({low:+.2f} to {high:+.2f})"
                 for g, low, high in zip(top["hedges_g"], top["g_low"], top["g_high"], strict=True)
             ],
-            "p (moderated t)": top["p"].map("{:.2g}".format),
+            f"p ({found.difference.statistic})": top["p"].map("{:.2g}".format),
             "q": top["q"].map("{:.2g}".format),
             "permutation q": top["permutation_q"].map("{:.2g}".format),
             "p against the maximum": top["p_max"].map("{:.2f}".format),

@@ -26,6 +26,8 @@ from xpert_core.explanation.resistance_words import null_sentence
 
 NUMBER = st.column_config.NumberColumn
 DIFFERENCE = "Difference of the change"
+#: The test of the change within a group.
+PAIRED = "moderated t"
 
 
 @st.fragment
@@ -54,8 +56,9 @@ def _numbers(found: GroupChanges) -> None:
     columns[0].metric("Patients, A and B", f"{found.groups.n_a} and {found.groups.n_b}")
     columns[1].metric("Genes changing in A", int(found.in_a["passes"].sum()))
     columns[2].metric("Genes changing in B", int(found.in_b["passes"].sum()))
-    columns[3].metric("Differ, moderated t", len(found.difference.passing))
-    columns[4].metric("Differ, Welch", found.welch_passing)
+    deciding = found.difference.statistic
+    for column, (name, passing) in zip(columns[3:], found.passing_by.items(), strict=True):
+        column.metric(f"Differ, {name}" + (" (decides)" if name == deciding else ""), passing)
 
 
 def _difference(found: GroupChanges) -> None:
@@ -83,7 +86,9 @@ def _tables(found: GroupChanges) -> None:
         hide_index=True,
         height=320,
         alt=f"{name}: size, statistic and p-values of every gene, smallest p first",
-        column_config=_columns(found.provenance["unit"]),
+        column_config=_columns(
+            found.provenance["unit"], found.difference.statistic if name == DIFFERENCE else PAIRED
+        ),
     )
     if name != DIFFERENCE:
         part = parts[name]
@@ -95,7 +100,7 @@ def _maker(table: pd.DataFrame) -> Any:
     return lambda: csv_bytes(table)
 
 
-def _columns(unit: str) -> dict[str, Any]:
+def _columns(unit: str, statistic: str) -> dict[str, Any]:
     return {
         "gene": st.column_config.TextColumn("Gene"),
         "passes": st.column_config.CheckboxColumn("Passes"),
@@ -107,9 +112,9 @@ def _columns(unit: str) -> dict[str, Any]:
         "hedges_g": NUMBER("Hedges' g", format="%+.2f"),
         "g_low": NUMBER("g, 95 % from", format="%+.2f"),
         "g_high": NUMBER("g, 95 % to", format="%+.2f"),
-        "t": NUMBER("Moderated t", format="%+.2f"),
-        "p": NUMBER("p (moderated t)", format="%.2g"),
-        "q": NUMBER("q (moderated t)", format="%.2g"),
+        "t": NUMBER(statistic[0].upper() + statistic[1:], format="%+.2f"),
+        "p": NUMBER(f"p ({statistic})", format="%.2g"),
+        "q": NUMBER(f"q ({statistic})", format="%.2g"),
         "permutation_p": NUMBER("Permutation p (Welch)", format="%.2g"),
         "permutation_q": NUMBER("Permutation q (Welch)", format="%.2g"),
         "p_max": NUMBER("p against the maximum", format="%.2g"),

@@ -120,7 +120,12 @@ def test_changes_under_treatment_are_compared(open_page, tmp_path: Path) -> None
     found = page.session_state["changes"]
     shown = {m.label: m.value for m in page.metric}
     assert shown["Patients, A and B"] == "3 and 4"
-    assert shown["Differ, Welch"] == str(found.welch_passing)
+    by_test = {name.split("Differ, ")[1]: v for name, v in shown.items() if "Differ, " in name}
+    decides = {name for name in by_test if name.endswith(" (decides)")}
+    assert decides == {f"{found.difference.statistic} (decides)"}
+    counts = {name.removesuffix(" (decides)"): int(value) for name, value in by_test.items()}
+    assert counts == found.passing_by
+    assert counts[found.difference.statistic] == len(found.difference.passing)
     said = texts(page.markdown)
     assert found.sentence in said and "with permuted labels it is" in said
     assert "Only the counts at equal numbers" in texts(page.caption)

@@ -12,6 +12,7 @@ from xpert_core import __version__
 from xpert_core.cohorts.paired import PairedProfiles
 from xpert_core.explanation.differential import (
     N_COUNTED,
+    STATISTICS,
     BalancedCount,
     Differential,
     Thresholds,
@@ -26,7 +27,7 @@ from xpert_core.explanation.progress import Steps
 from xpert_core.explanation.statistics import Relabellings, relabellings
 from xpert_core.prediction.predictor import Cancelled, Progress
 
-#: Variance of the smaller group over that of the larger from which the pooled test is doubted.
+#: Variance of the smaller group over that of the larger from which variances are not pooled.
 UNEQUAL = 1.25
 
 
@@ -40,15 +41,16 @@ class GroupChanges:
     in_a, in_b : DataFrame
         As `differential.change_table`: the moderated paired t of each group.
     difference : Differential
-        Change in B against change in A. ``mean_a`` and ``mean_b`` are mean changes and
-        ``log2_ratio`` is their difference, B minus A.
+        Change in B against change in A, by the moderated t, or by Welch's where the smaller group
+        varies more. ``mean_a`` and ``mean_b`` are mean changes and ``log2_ratio`` is their
+        difference, B minus A.
     balanced : tuple of BalancedCount
         Genes that change in A and in B at equal numbers of patients: the only counts that may be
         set side by side.
     spread : float
         Variance of the change in A over that in B, median over genes.
-    welch_passing : int
-        Genes whose change differs between the groups by Welch's t, within the same thresholds.
+    passing_by : dict of str to int
+        Genes whose change differs between the groups within the thresholds, by each test.
     provenance : dict
     """
 
@@ -58,7 +60,7 @@ class GroupChanges:
     difference: Differential
     balanced: tuple[BalancedCount, BalancedCount]
     spread: float
-    welch_passing: int
+    passing_by: dict[str, int]
     provenance: dict[str, Any]
 
     @property
@@ -69,16 +71,13 @@ class GroupChanges:
             f"{int(self.in_a['passes'].sum())} genes change in A and "
             f"{int(self.in_b['passes'].sum())} in B with all patients; at equal numbers of "
             f"patients, A: {a}, B: {b}. {len(self.difference.passing)} genes change differently "
-            f"in the two groups by the moderated t, {self.welch_passing} by Welch's t."
+            f"in the two groups by {self.difference.statistic}."
         )
 
     @property
     def smaller_varies_more(self) -> bool:
-        """Whether pooling the variances makes p too small."""
-        n_a, n_b = self.groups.n_a, self.groups.n_b
-        if n_a == n_b:
-            return False
-        return bool((self.spread if n_a < n_b else 1 / self.spread) > UNEQUAL)
+        """Whether pooling the variances would make p too small."""
+        return _smaller_varies_more(self.spread, self.groups.n_a, self.groups.n_b)
 
 
 def compare_changes(
@@ -93,7 +92,8 @@ def compare_changes(
     """Test the change of each gene in both groups, and its difference.
 
     Each patient is its own block: the test is on the difference after minus before. Several pairs
-    of one patient are averaged first.
+    of one patient are averaged first. The moderated t pools the variances of the groups; where the
+    smaller group varies more its p would be too small, and Welch's t decides.
 
     Parameters
     ----------
@@ -116,6 +116,8 @@ def compare_changes(
     change = average_by_patient(pairs.x_deg[groups.rows].astype(np.float64), groups.patients)
     in_b = groups.patient_in_b
     labels = relabellings(in_b, N_COUNTED, seed)
+    spread = _spread(change, in_b)
+    unequal = _smaller_varies_more(spread, groups.n_a, groups.n_b)
     steps.begin("Change in each group")
     balanced = balanced_changes(change, in_b, thresholds, seed=seed)
     steps.end()
@@ -124,22 +126,22 @@ def compare_changes(
         in_b,
         genes,
         measure=f"change under treatment ({pairs.unit})",
-        test=moderated_test,
+        test=welch_test if unequal else moderated_test,
         labels=labels,
         thresholds=thresholds,
         steps=steps,
     )
     steps.end()
     steps.begin("Spread of the groups")
-    unpooled = welch_test(change, in_b)
+    found = {name: test(change, in_b) for test, name in STATISTICS.items()}
     return GroupChanges(
         groups,
         change_table(change[~in_b], genes, thresholds),
         change_table(change[in_b], genes, thresholds),
         difference,
         balanced,
-        _spread(change, in_b),
-        int(thresholds.passes(unpooled.difference, unpooled.p).sum()),
+        spread,
+        {name: int(thresholds.passes(one.difference, one.p).sum()) for name, one in found.items()},
         _provenance(pairs, groups, thresholds, labels, seed),
     )
 
@@ -149,6 +151,13 @@ def _spread(change: np.ndarray, in_b: np.ndarray) -> float:
     a, b = (pd.DataFrame(change[rows]).var().to_numpy() for rows in (~in_b, in_b))
     known = (a > 0) & (b > 0)
     return float(np.median(a[known] / b[known])) if known.any() else 1.0
+
+
+def _smaller_varies_more(spread: float, n_a: int, n_b: int) -> bool:
+    """Whether the smaller group's variance is so much the larger one; `spread` is A over B."""
+    if n_a == n_b:
+        return False
+    return (spread if n_a < n_b else 1 / spread) > UNEQUAL
 
 
 def _provenance(

@@ -41,19 +41,21 @@ def group_sentence(table: pd.DataFrame, name: str) -> str:
 
 
 def spread_sentence(found: GroupChanges) -> str:
-    """Whether the groups vary alike, and what a test says that does not need it."""
+    """Whether the groups vary alike, what each test says, and which of them decides."""
     text = (
         f"The variance of the change in A is {found.spread:.2f} times that in B (median over "
-        f"genes). By Welch's t, which does not pool the two, {found.welch_passing} genes change "
-        "differently within the same thresholds."
+        "genes). Within the same thresholds "
+        + " and ".join(f"{count} genes by {name}" for name, count in found.passing_by.items())
+        + " change differently."
     )
     if found.smaller_varies_more:
-        text += (
+        return text + (
             " The smaller group varies more, so the pooled variance of the moderated t is too "
-            "small for it and so is its p: genes that pass by it alone are not established. "
-            "Permuted labels test mean and spread together and do not tell them apart."
+            "small for it and so is its p: Welch's t, which does not pool, decides here, and genes "
+            "that pass by the moderated t alone are not established. Permuted labels test mean and "
+            "spread together and do not tell them apart."
         )
-    return text
+    return text + " The moderated t decides: pooling does not make its p too small here."
 
 
 def reading(found: GroupChanges) -> list[str]:

@@ -98,6 +98,10 @@ def moderated_test(values: np.ndarray, in_b: np.ndarray) -> Tested:
     return Tested(found.difference, found.t, found.p)
 
 
+#: What a table of each test says its t and p are.
+STATISTICS: dict[Test, str] = {moderated_test: "moderated t", welch_test: "Welch's t"}
+
+
 @dataclass(frozen=True)
 class CountNull:
     """How many genes reach a limit by the test's own p when the group labels mean nothing.
@@ -137,6 +141,8 @@ class Differential:
     ----------
     measure : str
         What the numbers are, in words.
+    statistic : str
+        Name of the test whose ``t``, ``p`` and ``q`` the table holds.
     table : DataFrame, n_genes rows
         Index ``gene``. ``mean_a``, ``mean_b`` (log2), ``log2_ratio`` (B over A, of geometric
         means), ``log2_ratio_of_means`` (of arithmetic means, as published), ``t``, ``p``, ``q``,
@@ -156,6 +162,7 @@ class Differential:
     """
 
     measure: str
+    statistic: str
     table: pd.DataFrame
     null: CountNull
     maxima: np.ndarray
@@ -218,7 +225,8 @@ def compare_groups(
     genes : sequence of str, length G
     measure : str
     test : Test
-        Gives ``t``, ``p`` and ``q``. Permutation p-values are of Welch's t, whatever the test.
+        One of `STATISTICS`; gives ``t``, ``p`` and ``q``. Permutation p-values are of Welch's t,
+        whatever the test.
     labels : Relabellings
         The first `N_COUNTED` of them serve the null of the count.
     thresholds : Thresholds, optional
@@ -262,6 +270,7 @@ def compare_groups(
     floor = 1 / permuted.n if permuted.exact else 0.0
     return Differential(
         measure,
+        STATISTICS[test],
         table.iloc[order],
         null,
         permuted.maxima,

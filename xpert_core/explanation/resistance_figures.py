@@ -38,7 +38,7 @@ def volcano(
     ]
     table["labelled"] = _spaced(table["log2_ratio"].to_numpy(), table["minus_log10_p"].to_numpy())
     reach = float(table["log2_ratio"].abs().max() or 1.0) * 1.15
-    test = "permutation p" if one.by_permutation else "moderated t, p"
+    test = "permutation p" if one.by_permutation else one.statistic
     base = alt.Chart(table).encode(
         x=alt.X(
             "log2_ratio:Q",

@@ -28,7 +28,7 @@ def named(genes: Sequence[str]) -> str:
 
 def limits_of(one: Differential) -> str:
     """The thresholds in words."""
-    which = "permutation p" if one.by_permutation else "moderated t"
+    which = "permutation p" if one.by_permutation else one.statistic
     text = f"q at most {one.thresholds.q:g} ({which}, Benjamini-Hochberg)"
     if one.thresholds.log2_ratio:
         text += f" and log2 ratio at least {one.thresholds.log2_ratio:g} either way"

@@ -15,7 +15,7 @@ from xpert_core.errors import PredictionCancelled
 from xpert_core.explanation.changes import GroupChanges, compare_changes
 from xpert_core.explanation.changes_files import save_changes
 from xpert_core.explanation.changes_words import reading, spread_sentence
-from xpert_core.explanation.differential import Thresholds
+from xpert_core.explanation.differential import Thresholds, moderated_test, welch_test
 from xpert_core.explanation.groups import Groups, groups_by_value
 from xpert_core.genes import load_panel
 from xpert_core.genes.records import GenePanel, GeneReport
@@ -83,8 +83,12 @@ def test_a_smaller_group_that_varies_more_is_named() -> None:
     assert wider.spread == pytest.approx(np.median(a / b), rel=1e-5)
     assert wider.smaller_varies_more
     assert "The smaller group varies more" in spread_sentence(wider)
-    table = wider.difference.table
-    assert (table["p"] < 0.05).sum() > 2 * 0.05 * N_GENES  # pooled: too small, as the words say
+    pooled = moderated_test(change, np.arange(30) >= 6).p
+    assert (pooled < 0.05).sum() > 2 * 0.05 * N_GENES  # too small, as the words say
+    assert wider.difference.statistic == "Welch's t" and "Welch's t" in wider.sentence
+    one, table = welch_test(change, np.arange(30) >= 6), wider.difference.table
+    assert np.allclose(table["p"].reindex(SYMBOLS), one.p, rtol=1e-4)
+    assert (one.p < 0.05).sum() < 1.5 * 0.05 * N_GENES
     turned = groups_by_value(pairs.pairs, "response", ["N"], ["R"])
     assert replace(wider, groups=turned, spread=0.25).smaller_varies_more
     assert not replace(wider, spread=0.25).smaller_varies_more
@@ -93,7 +97,9 @@ def test_a_smaller_group_that_varies_more_is_named() -> None:
 def test_equal_groups_need_no_caution(found: GroupChanges) -> None:
     assert not found.smaller_varies_more
     assert "varies more" not in spread_sentence(found)
-    assert found.welch_passing >= 5
+    assert found.difference.statistic == "moderated t"
+    assert found.passing_by["Welch's t"] >= 5
+    assert found.passing_by["moderated t"] == len(found.difference.passing)
 
 
 def test_files_hold_what_was_found(found: GroupChanges, tmp_path: Path) -> None:
