@@ -82,6 +82,32 @@ class MeanOfCell(_GroupMean):
         return data.cell_index[rows]
 
 
+@register(BaselineInfo("mean-control", "mean of the control profile", knows_cell=True))
+class MeanOfControl(_GroupMean):
+    """Mean change of the training rows with the same control profile and read-out.
+
+    Where the control is the mean of a plate's vehicle wells, this is what the wells of a plate
+    have in common, whatever their drug: the null of every model that is given the control profile.
+    A control that was not seen gets the mean of its cell line. Not in the paper.
+    """
+
+    def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
+        """Average the training rows, by control and by cell line."""
+        super().fit(data, train, valid)
+        self._cell = MeanOfCell()
+        self._cell.fit(data, train, valid)
+
+    def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        """The control's mean, else the cell line's, else the read-out's."""
+        pairs = zip(data.readout[rows], self._group(data, rows), strict=True)
+        seen = np.array([pair in self._mean for pair in pairs])
+        own, cell = super().predict(data, rows), self._cell.predict(data, rows)
+        return np.where(seen[:, None], own, cell)
+
+    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+        return data.profile_index[rows]
+
+
 @register(BaselineInfo("mean-drug", "mean of the drug", knows_drug=True))
 class MeanOfDrug(_GroupMean):
     """Mean change of the training rows of the same drug and read-out."""

@@ -149,14 +149,20 @@ class XPertModel:
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """x_deg of rows of the data it was fitted on."""
+        return self.predict_both(data, rows)[0]
+
+    def predict_both(self, data: TrainingData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x_deg, and x_pert by its own head, of rows of the data it was fitted on."""
         from xpert_core.learning.loop import predict_rows
 
         parts = []
         for _, state in self._kept:
             self.setup.model.load_state_dict(state)
-            parts.append(predict_rows(self.setup.model, self.setup.view, rows)[0])
-        mean: np.ndarray = np.stack(parts).mean(axis=0, dtype=np.float32)
-        return mean
+            parts.append(predict_rows(self.setup.model, self.setup.view, rows))
+        x_deg, x_pert = (
+            np.stack(p).mean(axis=0, dtype=np.float32) for p in zip(*parts, strict=True)
+        )
+        return x_deg, x_pert
 
 
 def make_model(

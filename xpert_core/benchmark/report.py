@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xpert_core.baselines import registry
-from xpert_core.benchmark import breakdown, ceiling, comparisons, genes, groups, ranks
+from xpert_core.benchmark import breakdown, ceiling, comparisons, genes, groups, ranks, x_pert
 from xpert_core.benchmark.config import BenchmarkConfig, tasks
 from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
@@ -21,7 +21,7 @@ from xpert_core.evaluation.metrics import METRICS
 from xpert_core.files import atomic_path, write_bytes_atomic
 from xpert_core.learning.folds import SCENARIOS
 
-REFERENCES = ("mean-cell", "nearest-drugs", "ridge", "mlp-no-drug")
+REFERENCES = ("mean-cell", "mean-control", "nearest-drugs", "ridge", "mlp-no-drug")
 """Kinds of models that XPert must beat to be worth anything."""
 
 
@@ -204,6 +204,7 @@ def _sections(results: Results) -> list[Section]:
     ceilings = ceiling.ceiling_table(results)
     found: list[Section | None] = [
         *_scenario_sections(results, ceilings),
+        x_pert.section(results),
         ranks.section(results),
         comparisons.drug_section(results),
         comparisons.ablation_section(results),

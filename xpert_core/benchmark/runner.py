@@ -17,6 +17,7 @@ import pandas as pd
 from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ScenarioSpec, Task, tasks
 from xpert_core.benchmark.memory import peak_mib, reset_peak
 from xpert_core.benchmark.models import (
+    XPertModel,
     held_out,
     make_model,
     of_fold,
@@ -25,14 +26,14 @@ from xpert_core.benchmark.models import (
     with_drug_input,
 )
 from xpert_core.benchmark.predictions import Predictions
+from xpert_core.benchmark.scoring import score_x_deg, score_x_pert
 from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
-from xpert_core.evaluation.metrics import METRICS, Context, evaluate
 from xpert_core.files import atomic_path, sha256_bytes, write_bytes_atomic
 from xpert_core.learning.fold_files import load_folds, save_folds, stored_digest
 from xpert_core.learning.folds import NONE, labels_of, make_folds, withhold_unknown
 from xpert_core.learning.splits import Split
-from xpert_core.tokens.dataset import LOG2_READOUT, READOUTS, Z_READOUT, TrainingData
+from xpert_core.tokens.dataset import LOG2_READOUT, Z_READOUT, TrainingData
 
 Report = Callable[[int, int, str], None]
 """(tasks done, tasks in all, label of the last)"""
@@ -46,9 +47,11 @@ class Finished:
     ----------
     rows : DataFrame
         A line a test row: ``row``, ``readout``, ``drug``, ``cell``, ``patient`` and ``cancer``
-        where the data give them, and every metric that has a value for a row.
+        where the data give them, every metric of x_deg that has a value for a row, and
+        the columns of `scoring.ROW_PCC`.
     facts : dict
-        Task, ``identity``, ``values`` (metric by read-out), ``seconds``, ``epochs``,
+        Task, ``identity``, ``values`` (metric by read-out), ``x_pert`` (metric of profiles after
+        treatment by the way they were predicted; older tasks lack it), ``seconds``, ``epochs``,
         ``memory_mib`` and ``memory_own`` (whether it is the task's own peak).
     predictions : Path or None
         Where its predictions lie, see `benchmark.predictions`; None where they were not kept.
@@ -106,7 +109,7 @@ def run(
         for task in _executed(config, left, out):
             done += 1
             report(done, len(jobs), task.label)
-    finished = [read_task(path) for _, path in jobs]
+    finished = [_with_x_pert(path, read_task(path), data) for _, path in jobs]
     return finished + averaged(config, data, finished, out)
 
 
@@ -165,7 +168,10 @@ def averaged(
                 continue
             parts = " ".join(sorted(f.facts["identity"] for f in seeds))
             path = out / "tasks" / sha256_bytes(f"mean of {parts}".encode())[:16]
-            if not path.with_suffix(".json").is_file():
+            stored = read_task(path) if path.with_suffix(".json").is_file() else None
+            # Means stored before x_pert was scored are made anew where that is possible.
+            again = stored and "x_pert" not in stored.facts and all(f.predictions for f in seeds)
+            if stored is None or again:
                 folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
                 mean = _mean_of(seeds, data, folds.split(place[1] - 1).train)
                 mean.facts["identity"] = path.name
@@ -177,14 +183,28 @@ def averaged(
 def _mean_of(seeds: list[Finished], data: TrainingData, train: np.ndarray) -> Finished:
     kept = [Predictions.load(f.predictions) for f in seeds]
     mean = np.stack([k.x_deg for k in kept]).mean(axis=0, dtype=np.float32)
-    values, rows = scored(data, train, kept[0].rows, mean)
+    values, rows = score_x_deg(data, train, kept[0].rows, mean)
+    x_pert, columns = score_x_pert(data, kept[0].rows, mean)
     facts = {
         **seeds[0].facts,
         "model": f"{seeds[0].facts['model']}, mean of {len(seeds)} seeds",
         "values": values,
+        "x_pert": x_pert,
         "seconds": _added([f.facts["seconds"] for f in seeds]),
     }
-    return Finished(rows, facts)
+    return Finished(rows.merge(columns, on="row", how="left"), facts)
+
+
+def _with_x_pert(path: Path, task: Finished, data: TrainingData) -> Finished:
+    """A task stored before x_pert was scored, completed from its predictions if they were kept."""
+    if "x_pert" in task.facts or task.predictions is None:
+        return task
+    kept = Predictions.load(task.predictions)
+    values, columns = score_x_pert(data, kept.rows, kept.x_deg)
+    rows = task.rows.merge(columns, on="row", how="left")
+    completed = Finished(rows, {**task.facts, "x_pert": values}, task.predictions)
+    write_task(path, completed)
+    return completed
 
 
 def _added(parts: list[dict[str, float]]) -> dict[str, float]:
@@ -264,9 +284,13 @@ def execute(
     model = make_model(spec, base, task.seed, groups)
     model.fit(seen, split.train, split.valid)
     fitted = time.perf_counter()
-    predicted = model.predict(seen, split.test)
+    if isinstance(model, XPertModel):
+        predicted, head = model.predict_both(seen, split.test)
+    else:
+        predicted, head = model.predict(seen, split.test), None
     seconds = {"fit": fitted - started, "predict": time.perf_counter() - fitted}
-    values, rows = scored(data, split.train, split.test, predicted)
+    values, rows = score_x_deg(data, split.train, split.test, predicted)
+    x_pert, columns = score_x_pert(data, split.test, predicted, head)
     kept = None
     if path is not None and task.model.keeps:
         kept = Predictions.path(path)
@@ -280,64 +304,13 @@ def execute(
         "drug": task.model.drug,
         "seed": task.seed,
         "values": values,
+        "x_pert": x_pert,
         "seconds": seconds,
         "epochs": getattr(model, "epochs", 0),
         "memory_mib": peak_mib(),
         "memory_own": own_peak,
     }
-    return Finished(rows, facts, kept)
-
-
-def scored(
-    data: TrainingData, train: np.ndarray, test: np.ndarray, predicted: np.ndarray
-) -> tuple[dict[str, dict[str, float]], pd.DataFrame]:
-    """Every metric of predictions, each read-out by itself.
-
-    Parameters
-    ----------
-    data : TrainingData
-    train, test : ndarray of int64
-        Training rows, whose mean change centres some metrics; rows that were predicted.
-    predicted : ndarray of float32, shape (len(test), G)
-
-    Returns
-    -------
-    dict
-        Metric by read-out.
-    DataFrame
-        See `Finished.rows`.
-    """
-    values, tables = {}, []
-    for readout, label in enumerate(READOUTS):
-        chosen = data.readout[test] == readout
-        if not chosen.any():
-            continue
-        rows = test[chosen]
-        scores = evaluate(
-            data.x_deg[rows], predicted[chosen], context=context_of(data, train, rows)
-        )
-        values[label] = {name: score.value for name, score in scores.items()}
-        table = {
-            "row": rows,
-            "readout": readout,
-            "drug": np.array(data.drug_keys)[data.drug_index[rows]],
-            "cell": np.array(data.cells)[data.cell_index[rows]],
-        }
-        for name, labels in (("patient", data.patients), ("cancer", data.cancers)):
-            if labels:
-                table[name] = np.array(labels)[rows]
-        table |= {n: s.each for n, s in scores.items() if METRICS[n].unit == "row"}
-        tables.append(pd.DataFrame(table))
-    return values, pd.concat(tables, ignore_index=True)
-
-
-def context_of(data: TrainingData, train: np.ndarray, rows: np.ndarray) -> Context:
-    """What the metrics know of rows: the centre is the mean change of the cell's training rows."""
-    from xpert_core.baselines.simple import MeanOfCell
-
-    mean = MeanOfCell()
-    mean.fit(data, train, rows[:0])
-    return Context(data.drug_index[rows], data.cell_index[rows], mean.predict(data, rows))
+    return Finished(rows.merge(columns, on="row", how="left"), facts, kept)
 
 
 def split_path(config: BenchmarkConfig, scenario: ScenarioSpec, folder: Path) -> Path:

@@ -78,6 +78,27 @@ def test_mean_of_drug_is_the_mean_of_its_rows(data: TrainingData) -> None:
     np.testing.assert_allclose(model.predict(data, own[:1])[0], expected, atol=1e-6)
 
 
+def test_mean_of_the_control_backs_off_to_the_cell_line(data: TrainingData) -> None:
+    own = data.readout == 0
+    cell = int(np.bincount(data.cell_index[own]).argmax())
+    rows = np.flatnonzero(own & (data.cell_index == cell))
+    # Two plates made of the rows of one cell line, and rows of another line.
+    index = data.profile_index.copy()
+    plates = (rows[:3], rows[3:7])
+    profiles = np.vstack([data.profiles, data.profiles[:2] + 1])
+    for plate, chosen in enumerate(plates):
+        index[chosen] = len(data.profiles) + plate
+    plated = replace(data, profile_index=index, profiles=profiles)
+    train = np.setdiff1d(np.flatnonzero(own), [rows[0], *plates[1]])
+    model = create("mean-control")
+    model.fit(plated, train, NOTHING)
+    seen, unseen = model.predict(plated, np.array([rows[0], plates[1][0]]))
+    np.testing.assert_allclose(seen, data.x_deg[rows[1:3]].mean(axis=0), atol=1e-6)
+    line = data.x_deg[np.intersect1d(train, rows)].mean(axis=0)
+    np.testing.assert_allclose(unseen, line, atol=1e-6)
+    assert not np.allclose(seen, line)
+
+
 def test_control_copy_predicts_no_change(data: TrainingData) -> None:
     model = create("control")
     model.fit(data, np.arange(9), NOTHING)
@@ -233,7 +254,7 @@ def test_rules_of_applicability_and_statements() -> None:
     }
     assert set(known) == allowed["warm-start"]
     assert set(known) - allowed["cold-drug"] == {"mean-drug"}
-    assert set(known) - allowed["cold-cell"] == {"mean-cell"}
+    assert set(known) - allowed["cold-cell"] == {"mean-cell", "mean-control"}
     for name in ("transigen", "prnet", "deepce", "ciger", "mean"):
         assert len(known[name].differs) > 40
     with pytest.raises(DataError, match="no baseline named 'gears'"):
