@@ -169,9 +169,11 @@ def charts(points: pd.DataFrame, steps: pd.DataFrame, order: list[str]) -> dict[
     bars = alt.Chart(steps).encode(x=x, xOffset=alt.XOffset("model:N", sort=list(MODELS)))
     bar = bars.mark_bar().encode(y=alt.Y("mean:Q", title="gain over zero shots"), color=colour)
     rule = bars.mark_rule().encode(y="low:Q", y2="high:Q")
+    # Room for the legend in fonts wider than the one it was measured in.
+    padding = {"left": 5, "top": 5, "right": 70, "bottom": 5}
     return {
-        "curve": (area + line).properties(width=560, height=320),
-        "waterfall": (bar + rule).properties(width=560, height=280),
+        "curve": (area + line).properties(width=560, height=320, padding=padding),
+        "waterfall": (bar + rule).properties(width=560, height=280, padding=padding),
     }
 
 
