@@ -100,8 +100,8 @@ def ceiling_table(results: Results) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``scenario``, ``readout``, ``mean``, ``low``, ``high`` (95 % bootstrap over drugs
-        or cell lines), ``reach`` (see `reachable`), ``rows``, ``conditions``, ``shared``
+        Columns ``scenario``, ``readout``, ``mean``, ``low``, ``high`` (95 % bootstrap over the
+        unit of the scenario), ``reach`` (see `reachable`), ``rows``, ``conditions``, ``shared``
         (rows that share the control profile of all their replicates), ``model`` (PCC of the main
         model on the same rows). A place without replicates has NaN and 0.
     """

@@ -62,12 +62,18 @@ def report_of(results: Results) -> Path:
 _NOTES = """\
 PCC: Pearson correlation of predicted and measured change (x_deg) of each test row over genes.
 Tables with ± give mean and standard deviation over folds of the mean over seeds; intervals in
-brackets are 95 % bootstraps over drugs (over cell lines, patients or cancers where these are new),
-which is the unit of the claim; one of them has no interval, and says nothing of others. A model
+brackets are 95 % bootstraps over drugs (over scaffolds, cell lines, patients or cancers where these
+are new), which is the unit of the claim; one of them has no interval, and says nothing of others. A model
 that ran on other folds than the main one is compared with it on the shared rows alone, and not
 ranked. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
 holds other drugs, cell lines or conditions by the same rule as the test part. Settings of a recipe
 are taken as given: where they were chosen is for its author to say."""
+
+
+_NO_CENTRE = f"""\
+"{METRICS["pcc_centred"].label}" is not centred on the cell line here: no row of a new cell line is
+trained on, so it has no mean of its own, and the mean of all training rows of the read-out is taken
+from every row: one vector, which leaves in what is common to a cell line's drugs."""
 
 
 def missing_text(results: Results) -> str:
@@ -223,8 +229,8 @@ def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section
     figure = Figure(
         "figures",
         score_chart(whole, rows),
-        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs (cell "
-        "lines, patients or cancers where these are new), best model first; models that ran on "
+        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs "
+        "(scaffolds, cell lines, patients or cancers where these are new), best model first; models that ran on "
         "all folds. The numbers are in the tables, drugs.csv and cells.csv.",
     )
     found: list[Section] = []
@@ -233,6 +239,8 @@ def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section
         body = _interval_lines(results, scenario, readout, ceilings)
         place = results.at(results.folds, scenario, readout)
         body += f"\n\n{_score_lines(place, results.left_out(scenario, readout))}"
+        if not registry.available()["mean-cell"].applies(scenario):
+            body += f"\n\n{_NO_CENTRE}"
         found.append(Section(title, body, () if found else (figure,)))
     return found
 

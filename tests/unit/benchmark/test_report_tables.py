@@ -194,8 +194,11 @@ def score_lines() -> pd.DataFrame:
         "pcc": {"XPert": 0.3, "TranSiGen": 0.2, "ridge": 0.3},
         "rmse": {"XPert": 1.5, "TranSiGen": 1.0, "ridge": 0.5},
         "r2": {"XPert": 0.1, "TranSiGen": -0.1, "ridge": np.nan},
-        "direction": {"XPert": 0.1, "TranSiGen": 0.0, "ridge": 0.2},
-        "mae": {"XPert": 1.0, "TranSiGen": 9.0, "ridge": 1.0},
+        "mae": {"XPert": 0.1, "TranSiGen": 0.0, "ridge": 0.2},
+        "direction": {"XPert": 0.9, "TranSiGen": 0.1, "ridge": 0.2},
+        "overlap_20": {"XPert": 0.1, "TranSiGen": 0.4, "ridge": 0.2},
+        "positive_precision_20": {"XPert": 0.3, "TranSiGen": 0.1, "ridge": 0.2},
+        "positive_precision_20_of_100": {"XPert": 0.9, "TranSiGen": 0.1, "ridge": 0.2},
     }
     return pd.DataFrame(
         [
@@ -211,11 +214,16 @@ def test_ranks_and_gain_by_hand() -> None:
     ranks = rank_table(folds).set_index(["metric", "model"])["rank"]
     assert ranks["pcc"].to_dict() == {"XPert": 1, "TranSiGen": 3, "ridge": 1}
     assert ranks["rmse"].to_dict() == {"XPert": 3, "TranSiGen": 2, "ridge": 1}
-    assert np.isnan(ranks["r2"]["ridge"]) and "mae" not in ranks.index
+    assert np.isnan(ranks["r2"]["ridge"]), "not defined"
+    assert ranks["overlap_20"].to_dict() == {"XPert": 3, "TranSiGen": 1, "ridge": 2}
+    assert set(ranks.index.unique("metric")) == set(folds["metric"]), "not those of the table alone"
+    assert list(ranks.index.unique("metric"))[:3] == ["pcc", "rmse", "r2"]
     gains = gain_table(folds, "XPert", "TranSiGen").set_index("metric")["gain"]
     assert gains["pcc"] == pytest.approx(0.5) and gains["rmse"] == pytest.approx(-0.5)
     assert gains["r2"] == pytest.approx(2.0), "against a negative score, up is still better"
-    assert np.isnan(gains["direction"]), "no ratio to zero"
+    assert np.isnan(gains["mae"]), "no ratio to zero"
+    assert gains["positive_precision_20"] == pytest.approx(2.0)
+    assert set(gains.index) == {"pcc", "rmse", "r2", "mae", "positive_precision_20"}, "the paper's"
     assert gain_table(folds, "XPert", "absent").empty
 
 
