@@ -5,7 +5,8 @@ Usage: python -m training.compare_levers training/configs/benchmark.yaml FOLDER 
 FOLDER is what `xpert benchmark` wrote for the same configuration. A lever is another model of kind
 xpert that keeps its predictions; it is compared row by row with the main model of the same fold and
 seed. Averaging over seeds is compared with the mean score of the seeds. The interval is a bootstrap
-over drugs, or over scaffolds or cell lines where these are new. A choice is made on validation rows alone.
+over drugs, or over scaffolds or cell lines where these are new. A choice is made on validation
+rows alone.
 """
 
 from __future__ import annotations

@@ -154,8 +154,7 @@ Rank in the mean over the folds of the main model, 1 for the best, among the mod
 of them; other forms of XPert take places too, but are none of the others it is compared with. The
 paired t-test over folds and its stars are the paper's; the folds share training rows, so it errs
 towards small p. Holm: corrected for the number of other models, other forms of XPert not counted.
-The tables show {shown} of the {all} metrics, and the mean is over these; ranks.csv has all.
-The tables show {shown} of {all} metrics, and their mean is over these; ranks.csv has all. The relative
-gain is over the paper's metrics: {paper}
-(precision by the paper's formula, with a truth set of 20 genes, not by its code, with 100). A gain is
-large where the other score is near 0: read the median too."""
+The tables show {shown} of {all} metrics, and their mean is over these; ranks.csv has all. The
+relative gain is over the paper's metrics: {paper}
+(precision by the paper's formula, with a truth set of 20 genes, not by its code, with 100). A gain
+is large where the other score is near 0: read the median too."""
