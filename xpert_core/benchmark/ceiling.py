@@ -254,5 +254,6 @@ replicates on plates of their own differ by the plate's effect and the control's
 as noise here, while every model is given the control profile of the row, and can learn from other
 rows of the same control what is common to its plate. "Plates taken off": the agreement after the
 mean change of the training rows with the same control profile and read-out is taken from each row,
-over the rows whose control was trained on, and that have a replicate of which the same is true; a
-mean of few training rows brings noise of its own."""
+over the rows whose control was trained on, and that have a replicate of which the same is true. A
+mean of few training rows brings noise of its own; where a cell line has one control profile for all
+its plates, the mean is that of the cell line."""

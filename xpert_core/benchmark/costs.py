@@ -140,22 +140,23 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
         lines.append(
             [model, _settings(spec) if spec else "", f"{c['fit']:.1f}", f"{c['predict']:.2f}",
              f"{c['memory']:.0f}",
-             *(_epochs(budget_of(spec, config.base), epochs) if spec else [""] * 3)]
+             *(_epochs(budget_of(spec, config.base), epochs) if spec else [""] * 4)]
         )  # fmt: skip
-    head = ["model", "settings", "fit (s)", "predict (ms a row)", "memory (MiB)", "epochs run",
-            "most (patience)", "ended at most"]  # fmt: skip
+    head = ["model", "settings", "fit (s)", "predict (ms a row)", "memory (MiB)", "genes a step",
+            "epochs run", "most (patience)", "ended at most"]  # fmt: skip
     text = f"Means over tasks of one thread each; {said} {_NOTE}\n\n{table(head, lines)}"
     return Section("What each model costs", text)
 
 
 def _epochs(budget: Budget | None, epochs: list[int]) -> list[str]:
-    """Epochs that ran, at most could run, and how many tasks ended there."""
+    """Share of genes, epochs that ran and at most could run, and how many tasks ended there."""
     if budget is None:
-        return [""] * 3
+        return [""] * 4
     last = [budget.last(e) for e in epochs]
     capped = sum(budget.at_cap(e) for e in epochs)
     limit = f"{budget.max_epochs} ({budget.patience})"
-    return [f"{sum(last) / len(last):.0f}", limit, f"{capped} of {len(epochs)}"]
+    ran = f"{sum(last) / len(last):.0f}"
+    return [f"{budget.gene_share:g}", ran, limit, f"{capped} of {len(epochs)}"]
 
 
 def _settings(spec: ModelSpec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,14 @@ import pytest
 
 from xpert_core.benchmark.ceiling import (
     agreement_rows,
+    ceiling_table,
     pair_rows,
     plate_agreement,
     reachable,
+    section,
     without_plates,
 )
+from xpert_core.evaluation.metrics import bootstrap_mean
 from xpert_core.evaluation.metrics.rows import pearson_rows
 from xpert_core.learning.folds import NONE, SCENARIOS, TEST, TRAIN, Folds
 from xpert_core.tokens.dataset import TrainingData
@@ -111,3 +115,37 @@ def test_a_control_of_another_readout_says_nothing(data: TrainingData) -> None:
     data, _, test = plated(data)
     other = replace(data, readout=(np.arange(len(data)) >= 20).astype(data.readout.dtype))
     assert np.isnan(without_plates(other, np.arange(20, len(data)), test)).all()
+
+
+def test_the_table_has_both_agreements_and_the_section_says_what_they_bound(
+    data: TrainingData,
+) -> None:
+    data, condition, test = plated(data)
+    # Of these columns alone a condition is made.
+    one = condition.astype(float)
+    same = {
+        "cell_index": one * 0,
+        "dose_um": one + 1,
+        "time_h": one * 0 + 24,
+        "drug_index": one * 0,
+    }
+    data = replace(data, **{k: v.astype(getattr(data, k).dtype) for k, v in same.items()})
+    parts = np.full((1, len(data)), TRAIN, dtype=np.int8)
+    parts[:, test] = TEST
+    place = pd.DataFrame({"row": test, "fold": 1, "drug": test // 4, "model": "M", "value": 0.2})
+    folds = Folds(SCENARIOS["cold-drug"], 0, parts)
+    results = SimpleNamespace(
+        data=data,
+        model="M",
+        config=SimpleNamespace(scenarios=[SimpleNamespace(name="cold-drug")]),
+        places=lambda: [("cold-drug", "level 3", place)],
+        folds_of=lambda _: folds,
+    )
+    line = ceiling_table(results).iloc[0]
+    score = bootstrap_mean(plate_agreement(data, condition, folds, place)[test], test // 4)
+    found = line[["plate_mean", "plate_low", "plate_high", "plate_rows", "plate_conditions"]]
+    assert found.tolist() == pytest.approx([score.mean, score.low, score.high, 20, 10])
+    assert line["mean"] < 0.3 < line["plate_mean"] and line["rows"] == 20
+    text = section(results, ceiling_table(results)).text
+    assert f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}] | 10 | 20 |" in text
+    assert "no bound for a model that knows the plate" in text
