@@ -5,7 +5,8 @@ Usage: python -m training.compare_levers training/configs/benchmark.yaml FOLDER 
 FOLDER is what `xpert benchmark` wrote for the same configuration. A lever is another model of kind
 xpert that keeps its predictions; it is compared row by row with the main model of the same fold and
 seed. Averaging over seeds is compared with the mean score of the seeds. The interval is a bootstrap
-over drugs, or over cell lines where these are new. A choice is made on validation rows alone.
+over drugs, or over scaffolds or cell lines where these are new. A choice is made on validation
+rows alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from xpert_core.benchmark.tables import unit_of
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import bootstrap_mean, pearson_rows
 from xpert_core.files import write_bytes_atomic
+from xpert_core.learning.folds import labels_of
 from xpert_core.tokens.dataset import READOUTS, TrainingData
 
 PARTS = ("validation", "test")
@@ -49,11 +51,14 @@ def stored(
 def row_scores(task: Task, rows: np.ndarray, x_deg: np.ndarray, data: TrainingData) -> pd.DataFrame:
     """PCC of each row with what it belongs to."""
     scenario: ScenarioSpec = task.scenario
+    name = unit_of(scenario.name)
     unit = {
         "cell": data.cell_index,
         "patient": np.array(data.patients),
         "cancer": np.array(data.cancers),
-    }.get(unit_of(scenario.name), data.drug_index)
+    }.get(name, data.drug_index)
+    if name == "scaffold":
+        unit = labels_of(data).scaffold
     return pd.DataFrame(
         {
             "scenario": scenario.name,

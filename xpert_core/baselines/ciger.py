@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xpert_core.baselines.molecules import Molecules, NeuralFingerprint, molecules, pooled
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    STOPPED,
     GeneNetwork,
     GeneNetworkBaseline,
     Network,
@@ -72,7 +73,7 @@ class _CIGER(GeneNetwork):
         seeded=True,
         differs="NetMF gene vectors instead of its own; learning rate 1e-3 instead of 3e-3; "
         "time and read-out one-hot beside the dose; a step trains on a part of the genes where "
-        "`gene_share` says so; its "
+        f"`gene_share` says so; {STOPPED}, instead of 100 epochs; its "
         "scores rank genes and have no unit, so one factor a read-out, fitted on the training "
         "rows, makes changes of them; an unseen cell line has no bit.",
     )

@@ -21,6 +21,7 @@ from xpert_core.baselines.molecules import (
 )
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    STOPPED,
     GeneNetwork,
     GeneNetworkBaseline,
     Network,
@@ -108,6 +109,7 @@ class _DeepCE(GeneNetwork):
         "stay together in a batch of 64 instead of 16, because the drug-gene network, which sees "
         "neither cell line nor dose, is then computed once a drug; learning rate 1e-3 instead of "
         "2e-4 for it; a step trains on a part of the genes where `gene_share` says so; "
+        f"{STOPPED}; "
         "time and read-out one-hot beside the dose; an unseen cell line has no bit.",
     )
 )

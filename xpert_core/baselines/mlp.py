@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    STOPPED,
     Network,
     NetworkBaseline,
     Rows,
@@ -18,7 +19,10 @@ from xpert_core.baselines.registry import BaselineInfo, register
 from xpert_core.tokens.dataset import TrainingData
 
 HIDDEN = (512, 256)
-_OURS = "Widths are ours: the published repository does not hold these baselines."
+_OURS = (
+    f"Widths and training ({STOPPED}) are ours: the published repository does not hold these "
+    "baselines."
+)
 
 
 class _Perceptron(Network):

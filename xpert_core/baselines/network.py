@@ -18,6 +18,10 @@ from xpert_core.evaluation.metrics import pearson_rows
 from xpert_core.paths import assets_dir
 from xpert_core.tokens.dataset import READOUTS, TrainingData
 
+MAX_EPOCHS, PATIENCE = 60, 8
+"""Of every network unless its settings say otherwise."""
+STOPPED = f"at most {MAX_EPOCHS} epochs, stopped after {PATIENCE} without a better validation PCC"
+"""For what a table says of a network; the report gives the settings that change it."""
 CONDITION_DIM = len(DOSE_BIN_EDGES_UM) + 1 + len(TIME_BINS_H) + len(READOUTS)
 
 
@@ -31,7 +35,7 @@ class Rows:
         Control profile, log2.
     drug, cell : Tensor of int64, shape (B,)
     condition : Tensor, shape (B, CONDITION_DIM)
-        One-hot dose bin, time and read-out: how the paper gives dose and time to every baseline.
+        One-hot dose bin, time and read-out: how the paper gives dose and time to a network.
     log_dose : Tensor, shape (B, 1)
         log10(dose in uM + 1).
     """
@@ -43,12 +47,17 @@ class Rows:
     log_dose: Tensor
 
 
-def conditions(data: TrainingData, rows: np.ndarray) -> np.ndarray:
-    """One-hot dose bin, nearest of the three times (by ratio), and read-out."""
+def condition_bins(data: TrainingData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Dose bin, and nearest of the three times (by ratio), each of shape (len(rows),)."""
     dose = np.digitize(data.dose_um[rows], DOSE_BIN_EDGES_UM)
     ratio = np.abs(np.log(data.time_h[rows])[:, None] - np.log(TIME_BINS_H))
+    return dose, ratio.argmin(axis=1)
+
+
+def conditions(data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    """One-hot dose bin, time and read-out."""
     sizes = (len(DOSE_BIN_EDGES_UM) + 1, len(TIME_BINS_H), len(READOUTS))
-    codes = (dose, ratio.argmin(axis=1), data.readout[rows])
+    codes = (*condition_bins(data, rows), data.readout[rows])
     blocks = [np.eye(n, dtype=np.float32)[c] for n, c in zip(sizes, codes, strict=True)]
     return np.concatenate(blocks, axis=1)
 
@@ -116,7 +125,9 @@ class NetworkBaseline(ABC):
     weight_decay = 0.0
     batch = 64
 
-    def __init__(self, seed: int = 0, max_epochs: int = 60, patience: int = 8) -> None:
+    def __init__(
+        self, seed: int = 0, max_epochs: int = MAX_EPOCHS, patience: int = PATIENCE
+    ) -> None:
         self.seed = seed
         self.max_epochs = max_epochs
         self.patience = patience
@@ -207,7 +218,11 @@ class GeneNetworkBaseline(NetworkBaseline):
     """
 
     def __init__(
-        self, seed: int = 0, max_epochs: int = 60, patience: int = 8, gene_share: float = 1.0
+        self,
+        seed: int = 0,
+        max_epochs: int = MAX_EPOCHS,
+        patience: int = PATIENCE,
+        gene_share: float = 1.0,
     ) -> None:
         super().__init__(seed, max_epochs, patience)
         self.gene_share = gene_share

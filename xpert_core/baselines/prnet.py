@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    STOPPED,
     Network,
     NetworkBaseline,
     Rows,
@@ -59,6 +60,7 @@ class _PRnet(Network):
         differs="Morgan fingerprint instead of its feature variant; dose bin, time and read-out "
         "one-hot beside it; the noise is 0 when predicting; batches of 64 instead of 512 and a "
         "constant learning rate, for thousands instead of hundreds of thousands of rows; "
+        f"{STOPPED}, instead of up to 500 epochs, stopped after about 20; "
         "the profile after treatment is control + change in units of the read-out's RMS.",
     )
 )

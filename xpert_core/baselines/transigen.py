@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xpert_core.baselines.network import (
     CONDITION_DIM,
+    STOPPED,
     Network,
     NetworkBaseline,
     Rows,
@@ -93,7 +94,7 @@ def _kl(p: Gaussian, q: Gaussian) -> Tensor:
         "TranSiGen",
         seeded=True,
         differs="ECFP4 of 1,024 bits instead of 2,048; no shRNA pretraining; nothing is drawn when "
-        "predicting; stopped on the validation PCC; dose, time and read-out one-hot beside "
+        f"predicting; {STOPPED}, instead of 300 epochs; dose, time and read-out one-hot beside "
         "the drug vector; the profile after treatment is control + change in units of the "
         "read-out's RMS, because level-5 rows have no profile after treatment.",
     )

@@ -120,7 +120,7 @@ def drug_section(results: Results) -> Section | None:
     pairs = drug_pairs(results.config)
     if not pairs:
         return None
-    centred = row_table(results.finished, "pcc_centred")
+    centred = row_table(results.finished, "pcc_centred", results.scaffold)
     text = [_DRUG_NOTE]
     for scenario, readout, _ in results.places():
         lines = []
@@ -202,8 +202,8 @@ The same model with the drugs as they are, minus with all drugs' structures take
 dealt out anew among the drugs (shuffled), in training too; on the same rows. Where the drugs are
 known, a shuffled drug still has a structure of its own, the same in training and test: such a pair
 says what the right structure adds, not whether the drug matters. With its structure a
-drug of XPert loses its place in the graph. Cell-centred: after the mean change of the cell line,
-which needs no drug, is taken from both."""
+drug of XPert loses its place in the graph. Cell-centred: after the mean change of the cell line
+(where it is new: of all training rows), which needs no drug, is taken from both."""
 _ABLATION_NOTE = """\
 PCC of {model} minus that of the variant on the same rows: above 0 where the change costs something.
 Intervals as in the first tables."""

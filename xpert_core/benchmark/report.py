@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from xpert_core.baselines import registry
 from xpert_core.benchmark import breakdown, ceiling, comparisons, genes, groups, ranks, x_pert
 from xpert_core.benchmark.config import BenchmarkConfig, tasks
+from xpert_core.benchmark.costs import budget_words, cost_section, origins_section
 from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
 from xpert_core.benchmark.results import SHOWN, Results
@@ -62,12 +63,18 @@ def report_of(results: Results) -> Path:
 _NOTES = """\
 PCC: Pearson correlation of predicted and measured change (x_deg) of each test row over genes.
 Tables with ± give mean and standard deviation over folds of the mean over seeds; intervals in
-brackets are 95 % bootstraps over drugs (over cell lines, patients or cancers where these are new),
-which is the unit of the claim; one of them has no interval, and says nothing of others. A model
-that ran on other folds than the main one is compared with it on the shared rows alone, and not
-ranked. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
+brackets are 95 % bootstraps over drugs (over scaffolds, cell lines, patients or cancers where these
+are new), which is the unit of the claim; one of them has no interval, and says nothing of others. A
+model that ran on other folds than the main one is compared with it on the shared rows alone, and
+not ranked. Epochs, penalties and neighbours were chosen on each fold's validation part alone, which
 holds other drugs, cell lines or conditions by the same rule as the test part. Settings of a recipe
 are taken as given: where they were chosen is for its author to say."""
+
+
+_NO_CENTRE = f"""\
+"{METRICS["pcc_centred"].label}" is not centred on the cell line here: no row of a new cell line is
+trained on, so it has no mean of its own, and the mean of all training rows of the read-out is taken
+from every row: one vector, which leaves in what is common to a cell line's drugs."""
 
 
 def missing_text(results: Results) -> str:
@@ -99,6 +106,7 @@ def verdict_of(results: Results) -> str:
         results.config,
         own=results.own,
         of_means=results.of_means,
+        budgets=budget_words(results.config, results.finished),
     )
 
 
@@ -110,6 +118,7 @@ def verdict(
     *,
     own: Collection[str] = (),
     of_means: pd.DataFrame | None = None,
+    budgets: Mapping[tuple[str, str], str] | None = None,
 ) -> str:
     """What is beaten and what is not, in one paragraph.
 
@@ -124,6 +133,8 @@ def verdict(
         Other forms of the model: it is not said whether these are beaten.
     of_means : DataFrame, optional
         From `Results`: whether the mean over seeds beats the references is said by itself.
+    budgets : mapping of (str, str) to str, optional
+        From `costs.budget_words`: stands beside the name of a model that is beaten.
     """
     kinds = {m.name: m.kind for m in config.models if m.drug == "true"} if config else {}
     parts = []
@@ -137,7 +148,8 @@ def verdict(
             near = near[~near["model"].isin(list(own))].assign(order=order)
             near = near.sort_values("order", kind="stable")
         score = main.iloc[0]
-        words = _beaten(near, score.get("folds", "")) or ["stands alone"]
+        said = {m: words for (s, m), words in (budgets or {}).items() if s == scenario}
+        words = _beaten(near, score.get("folds", ""), said) or ["stands alone"]
         if 1 < score.get("groups", FEW_GROUPS) < FEW_GROUPS:
             words.append(f"only {unit_words(score['unit'], score['groups'])}")
         if config is not None:
@@ -152,7 +164,7 @@ def verdict(
             scores = place.set_index("model")
             for key, apart in near.groupby("mean", sort=False):
                 name = str(key)
-                words = _beaten(apart, score["folds"])
+                words = _beaten(apart, score["folds"], said)
                 parts.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}")
     return ". ".join(parts) + "."
 
@@ -169,8 +181,8 @@ def _score(line: Any) -> str:
     return with_interval(line["mean"], line["low"], line["high"], line.get("unit", ""), groups)
 
 
-def _beaten(near: pd.DataFrame, folds: str) -> list[str]:
-    """What was beaten; models compared on other than these folds say on which."""
+def _beaten(near: pd.DataFrame, folds: str, budgets: Mapping[str, str]) -> list[str]:
+    """What was beaten, with its budget; models compared on other than these folds say on which."""
     found: dict[str, list[str]] = {}
     for _, line in near.iterrows():
         if pd.isna(line["low"]):
@@ -181,7 +193,9 @@ def _beaten(near: pd.DataFrame, folds: str) -> list[str]:
         else:
             word = "beats" if line["low"] > 0 else "cannot be told from"
         on = line.get("folds", folds)
-        name = line["model"] if on == folds else f"{line['model']} (on fold {on} alone)"
+        aside = [] if on == folds else [f"on fold {on} alone"]
+        aside += [budgets[line["model"]]] if word == "beats" and line["model"] in budgets else []
+        name = f"{line['model']} ({'; '.join(aside)})" if aside else line["model"]
         found.setdefault(word, []).append(name)
     order = sorted(found, key=lambda word: _WORDS.index(word) if word in _WORDS else len(_WORDS))
     return [f"{word} {', '.join(found[word])}" for word in order]
@@ -212,8 +226,8 @@ def _sections(results: Results) -> list[Section]:
         groups.section(results),
         breakdown.section(results),
         genes.section(results),
-        Section("What each model costs", _costs(results.finished)),
-        _origins(results.config),
+        cost_section(results.config, results.finished),
+        origins_section(results.config),
         Section("Metrics", "\n".join(f"- {METRICS[n].label}: {METRICS[n].formula}" for n in SHOWN)),
     ]
     return [section for section in found if section is not None]
@@ -224,9 +238,9 @@ def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section
     figure = Figure(
         "figures",
         score_chart(whole, rows),
-        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs (cell "
-        "lines, patients or cancers where these are new), best model first; models that ran on "
-        "all folds. The numbers are in the tables, drugs.csv and cells.csv.",
+        "PCC of each model with its 95 % interval, and the spread of mean PCCs over drugs "
+        "(scaffolds, cell lines, patients or cancers where these are new), best model first; "
+        "models that ran on all folds. The numbers are in the tables, drugs.csv and cells.csv.",
     )
     found: list[Section] = []
     for scenario, readout, _ in results.places():
@@ -234,6 +248,8 @@ def _scenario_sections(results: Results, ceilings: pd.DataFrame) -> list[Section
         body = _interval_lines(results, scenario, readout, ceilings)
         place = results.at(results.folds, scenario, readout)
         body += f"\n\n{_score_lines(place, results.left_out(scenario, readout))}"
+        if not registry.available()["mean-cell"].applies(scenario):
+            body += f"\n\n{_NO_CENTRE}"
         found.append(Section(title, body, () if found else (figure,)))
     return found
 
@@ -307,39 +323,3 @@ def _score_lines(place: pd.DataFrame, left: dict[str, str]) -> str:
         rank = by_metric.loc[shown, "rank"].mean()
         lines.append([*cells, "" if pd.isna(rank) else f"{rank:.1f}"])
     return table(["model", *head, "mean rank"], lines)
-
-
-def _costs(finished: Sequence[Finished]) -> str:
-    costs = pd.DataFrame(
-        {
-            "model": [f.facts["model"] for f in finished],
-            "fit": [f.facts["seconds"]["fit"] for f in finished],
-            "predict": [1e3 * f.facts["seconds"]["predict"] / len(f.rows) for f in finished],
-            "memory": [f.facts["memory_mib"] for f in finished],
-            "epochs": [f.facts["epochs"] for f in finished],
-        }
-    )
-    own = all(f.facts.get("memory_own", False) for f in finished)
-    said = (
-        "memory is the most its worker held while it ran, program and data included."
-        if own
-        else "memory is the most a worker had held by then."
-    )
-    lines = [
-        [str(name), f"{c['fit']:.1f}", f"{c['predict']:.2f}", f"{c['memory']:.0f}",
-         f"{c['epochs']:.0f}"]
-        for name, c in costs.groupby("model", sort=False).mean().iterrows()
-    ]  # fmt: skip
-    head = ["model", "fit (s)", "predict (ms a row)", "memory (MiB)", "epochs"]
-    return f"Means over tasks of one thread each; {said}\n\n{table(head, lines)}"
-
-
-def _origins(config: BenchmarkConfig) -> Section | None:
-    statements = [
-        f"- {info.label}: {info.differs}"
-        for name, info in registry.available().items()
-        if info.differs and any(m.kind == name for m in config.models)
-    ]
-    if not statements:
-        return None
-    return Section("Where the baselines differ from the originals", "\n".join(statements))

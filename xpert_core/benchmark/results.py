@@ -16,6 +16,7 @@ from xpert_core.benchmark.tables import (
     fold_table,
     interval_table,
     row_table,
+    scaffolds_of,
     score_table,
     shared_folds,
     stated,
@@ -60,6 +61,8 @@ class Results:
         Differences of the main model's mean over seeds to the others; ``mean`` names it.
     out : Path
         Folder of the benchmark: ``splits/``.
+    scaffold : ndarray of str or None
+        Of each row of the data, from `tables.scaffolds_of`.
     """
 
     config: BenchmarkConfig
@@ -74,11 +77,15 @@ class Results:
     differences: pd.DataFrame
     of_means: pd.DataFrame
     out: Path
+    scaffold: np.ndarray | None = None
 
     @classmethod
     def collect(cls, config: BenchmarkConfig, finished: Sequence[Finished], out: Path) -> Results:
         """Read the data and make the tables."""
-        scores, rows, model = score_table(finished), row_table(finished), main_model(config)
+        data = TrainingData.load(config.data)
+        scaffold = scaffolds_of(finished, data)
+        scores, model = score_table(finished), main_model(config)
+        rows = row_table(finished, scaffold=scaffold)
         own = own_models(config, finished) - {model}
         means = [name for name in rows["model"].unique() if name.startswith(f"{model}, mean of ")]
         parts = [
@@ -89,7 +96,7 @@ class Results:
         return cls(
             config=config,
             finished=finished,
-            data=TrainingData.load(config.data),
+            data=data,
             model=model,
             own=own,
             scores=scores,
@@ -99,6 +106,7 @@ class Results:
             differences=difference_table(rows, model, own),
             of_means=pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(),
             out=out,
+            scaffold=scaffold,
         )
 
     def places(self) -> Iterator[tuple[str, str, pd.DataFrame]]:

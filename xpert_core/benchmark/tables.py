@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,13 @@ from xpert_core.benchmark.markdown import interval
 from xpert_core.benchmark.runner import Finished
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import METRICS, bootstrap_mean
-from xpert_core.learning.folds import SCENARIOS
-from xpert_core.tokens.dataset import READOUTS
+from xpert_core.learning.folds import SCENARIOS, labels_of
+from xpert_core.tokens.dataset import READOUTS, TrainingData
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Of the paper: p below the first number."""
 ORDER = ("scenario", "readout", "model")
-UNITS = ("cell", "patient", "cancer")
+UNITS = ("scaffold", "cell", "patient", "cancer")
 """Groupings of scenarios that an interval resamples; others resample drugs."""
 FEW_GROUPS = 5
 """Below it an interval is a rough guide: a bootstrap of so few groups is too narrow."""
@@ -98,14 +99,32 @@ def fold_table(scores: pd.DataFrame, model: str | None = None) -> pd.DataFrame:
     return found
 
 
-def row_table(finished: Sequence[Finished], metric: str = "pcc") -> pd.DataFrame:
+def scaffolds_of(finished: Sequence[Finished], data: TrainingData) -> np.ndarray | None:
+    """Scaffold of each row of the data, shape (N,); None where no scenario holds scaffolds out.
+
+    From the data, not from the tasks: these store drugs, of which one scaffold can have several.
+    """
+    asked = any(unit_of(str(f.facts["scenario"])) == "scaffold" for f in finished)
+    return labels_of(data).scaffold if asked else None
+
+
+def row_table(
+    finished: Sequence[Finished], metric: str = "pcc", scaffold: np.ndarray | None = None
+) -> pd.DataFrame:
     """A metric of every test row, averaged over seeds.
+
+    Parameters
+    ----------
+    finished : sequence of Finished
+    metric : str
+    scaffold : ndarray of str, shape (N,), optional
+        From `scaffolds_of`; needed where a scenario holds scaffolds out.
 
     Returns
     -------
     DataFrame
-        Columns `ORDER`, ``fold``, ``row``, ``drug``, ``cell``, ``value``, and ``patient`` and
-        ``cancer`` where they are known.
+        Columns `ORDER`, ``fold``, ``row``, ``drug``, ``cell``, ``value``, and ``patient``,
+        ``cancer`` and ``scaffold`` where they are known.
 
     Raises
     ------
@@ -130,13 +149,15 @@ def row_table(finished: Sequence[Finished], metric: str = "pcc") -> pd.DataFrame
                 known |= dict(zip(f.rows["row"], f.rows[name], strict=True))
         if known:
             found[name] = found["row"].map(known).fillna("")
+    if scaffold is not None:
+        found["scaffold"] = scaffold[found["row"]]
     return found
 
 
 def _check_units(finished: Sequence[Finished]) -> None:
     for f in finished:
         unit = unit_of(str(f.facts["scenario"]))
-        if unit not in f.rows:
+        if unit != "scaffold" and unit not in f.rows:
             raise DataError(
                 f"Stored results of {f.facts['scenario']} do not name the {unit} of their rows.",
                 where=f"{f.facts['model']}, fold {f.facts['fold']}",
@@ -145,8 +166,8 @@ def _check_units(finished: Sequence[Finished]) -> None:
 
 
 def unit_of(scenario: str) -> str:
-    """What an interval resamples: the cell line, patient or cancer where these are new, else the
-    drug.
+    """What an interval resamples: the scaffold, cell line, patient or cancer where these are new,
+    else the drug.
     """
     grouping = SCENARIOS[scenario].grouping
     return grouping if grouping in UNITS else "drug"
@@ -214,8 +235,6 @@ def difference_table(rows: pd.DataFrame, model: str, own: Collection[str] = ()) 
         over the other models of the place), ``rows``, ``unit``, ``groups`` and ``folds`` of the
         rows that both have.
     """
-    from scipy.stats import ttest_rel
-
     lines = []
     for (scenario, readout), place in rows.groupby(["scenario", "readout"], sort=False):
         keys = ["fold", "row"]
@@ -229,27 +248,8 @@ def difference_table(rows: pd.DataFrame, model: str, own: Collection[str] = ()) 
             if both.empty:
                 continue
             groups = about.loc[both.index].to_numpy()[:, 0]
-            difference = both[model] - both[other]
-            score = bootstrap_mean(difference.to_numpy(), groups)
-            by_fold = both.groupby("fold").mean()
-            enough = len(by_fold) >= 3
-            p = float(ttest_rel(by_fold[model], by_fold[other]).pvalue) if enough else np.nan
-            lines.append(
-                {
-                    "scenario": scenario,
-                    "readout": readout,
-                    "model": other,
-                    "difference": score.mean,
-                    "low": score.low,
-                    "high": score.high,
-                    "p": p,
-                    "stars": stars(p),
-                    "rows": score.n_rows,
-                    "unit": unit,
-                    "groups": score.n_groups,
-                    "folds": stated(both.index.unique("fold")),
-                }
-            )
+            head = {"scenario": scenario, "readout": readout, "model": other, "unit": unit}
+            lines.append(head | _difference(both[model], both[other], groups))
     columns = [*ORDER, "difference", "low", "high", "p", "stars", "p_holm",
                "rows", "unit", "groups", "folds"]  # fmt: skip
     found = pd.DataFrame(lines).reindex(columns=columns)
@@ -258,6 +258,25 @@ def difference_table(rows: pd.DataFrame, model: str, own: Collection[str] = ()) 
         places = counted.groupby([found["scenario"], found["readout"]], sort=False)
         found["p_holm"] = places.transform(lambda p: holm(p.to_numpy()))
     return found
+
+
+def _difference(own: pd.Series, other: pd.Series, groups: np.ndarray) -> dict[str, Any]:
+    """One model minus another on rows that both have, indexed by ``fold`` and ``row``."""
+    from scipy.stats import ttest_rel
+
+    score = bootstrap_mean((own - other).to_numpy(), groups)
+    one, two = (values.groupby("fold").mean() for values in (own, other))
+    p = float(ttest_rel(one, two).pvalue) if len(one) >= 3 else np.nan
+    return {
+        "difference": score.mean,
+        "low": score.low,
+        "high": score.high,
+        "p": p,
+        "stars": stars(p),
+        "rows": score.n_rows,
+        "groups": score.n_groups,
+        "folds": stated(own.index.unique("fold")),
+    }
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -234,7 +234,7 @@ def fit(
     """
     if not any(importlib.util.find_spec(n) for n in ("lightning", "pytorch_lightning")):
         raise DataError("Training needs Lightning.", fix='Install it: pip install "xpert[train]".')
-    from xpert_core.learning.module import Validation, XPertModule, make_optimizer, pl
+    from xpert_core.learning.module import Validation, XPertModule, make_optimizer
 
     config = setup.config
     run = Progress(config.to_dict())
@@ -245,26 +245,35 @@ def fit(
     module = XPertModule(setup.model, setup.view, setup.split, config, optimizer, run.epochs_done)
     report = progress or (lambda *_: None)
     keeper = Validation(run, best, out, report, predict_at_a_time)
-    callbacks: list[pl.Callback] = [keeper]
-    if before_batch is not None:
-        callbacks += [pl.callbacks.LambdaCallback(on_train_batch_start=lambda *_: before_batch())]
     left = config.max_epochs - run.epochs_done
     stopped = run.epochs_done - run.best_epoch >= config.patience and run.epochs_done > 0
     if left > 0 and not stopped:
-        pl.Trainer(
-            max_epochs=left,
-            accelerator=config.accelerator,
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            gradient_clip_val=config.clip_norm,
-            reload_dataloaders_every_n_epochs=1,
-            callbacks=callbacks,
-        ).fit(module)
+        _trainer(config, left, keeper, before_batch).fit(module)
     setup.model.load_state_dict(keeper.best)
     return run
+
+
+def _trainer(
+    config: TrainConfig, epochs: int, keeper: Any, before_batch: Callable[[], None] | None
+) -> Any:
+    """Lightning's trainer of this many epochs, which writes nothing by itself."""
+    from xpert_core.learning.module import pl
+
+    callbacks: list[pl.Callback] = [keeper]
+    if before_batch is not None:
+        callbacks += [pl.callbacks.LambdaCallback(on_train_batch_start=lambda *_: before_batch())]
+    return pl.Trainer(
+        max_epochs=epochs,
+        accelerator=config.accelerator,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=config.clip_norm,
+        reload_dataloaders_every_n_epochs=1,
+        callbacks=callbacks,
+    )
 
 
 def _graph_facts(setup: Setup) -> dict[str, Any]:

@@ -154,12 +154,38 @@ def test_nearest_drugs_by_hand(data: TrainingData) -> None:
 
 
 def test_a_new_cell_line_asks_the_drug_in_the_others(data: TrainingData) -> None:
-    rows = np.arange(len(data))
-    cell = data.cell_index[-1]
-    seen = rows[data.cell_index != cell]
-    model = create("nearest-drugs")
-    model.fit(data, seen, seen[::5])
-    assert model.predict(data, rows[data.cell_index == cell]).any(axis=1).all()
+    rows = np.arange(7)
+    changed = {"drug_index": [3, 3, 5, 5, 3, 3, 5], "cell_index": [0, 2, 0, 2, 1, 1, 1]}
+    columns = {name: getattr(data, name).copy() for name in (*changed, "readout")}
+    for name, values in changed.items():
+        columns[name][rows] = values
+    columns["readout"][rows] = [1, 1, 1, 1, 1, 1, 1]
+    data = replace(data, **columns)
+    assert (data.fingerprint[3] != data.fingerprint[5]).any()
+    model = NearestDrugs(k=1)
+    model.fit(data, rows[:4], NOTHING)
+    own = [data.x_deg[pair].mean(axis=0) for pair in ([0, 1], [0, 1], [2, 3])]
+    np.testing.assert_allclose(model.predict(data, rows[4:]), own, atol=1e-5)
+
+
+def test_nearest_drugs_take_the_asked_dose_and_time_when_told_to(data: TrainingData) -> None:
+    rows = np.arange(8)
+    of = {
+        "drug_index": [3, 3, 3, 3, 5, 5, 3, 5],
+        "dose_um": [0.1, 10, 10, 10, 0.1, 0.1, 10, 10],
+        "time_h": [24, 6, 24, 25, 6, 24, 24, 24],
+    }
+    changed = {name: getattr(data, name).copy() for name in (*of, "cell_index", "readout")}
+    for name, values in of.items():
+        changed[name][rows] = values
+    changed["cell_index"][rows], changed["readout"][rows] = 0, 1
+    data = replace(data, **changed)
+    train, asked = rows[:6], rows[6:]
+    means = [data.x_deg[own].mean(axis=0) for own in ([0, 1, 2, 3], [2, 3], [4, 5])]
+    averaged, exact = NearestDrugs(k=1), NearestDrugs(k=1, same_condition=True)
+    for model, expected in ((averaged, [means[0], means[2]]), (exact, [means[1], means[2]])):
+        model.fit(data, train, NOTHING)
+        np.testing.assert_allclose(model.predict(data, asked), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

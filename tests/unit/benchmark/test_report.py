@@ -15,9 +15,10 @@ from xpert_core.benchmark.config import BenchmarkConfig
 from xpert_core.benchmark.genes import MEASURED, gene_table
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.report import write_report
-from xpert_core.benchmark.results import Results
+from xpert_core.benchmark.results import SHOWN, Results
 from xpert_core.benchmark.runner import Finished, read_task, run
 from xpert_core.errors import DataError
+from xpert_core.evaluation.metrics import METRICS
 from xpert_core.learning.fold_files import stored_digest
 from xpert_core.tokens.dataset import TrainingData
 
@@ -94,7 +95,17 @@ def test_every_section_is_there_and_its_tables_are_whole(reported) -> None:
     ):  # fmt: skip
         assert title in titles
     assert "What the parts of XPert bring" not in titles, "no XPert was run"
-    assert "ridge minus ridge blind" in text and "over TranSiGen" in text
+    assert "ridge minus ridge blind" in text
+    gains = re.findall(r"over TranSiGen: .* over (\d+) of the paper's 10 metrics", text)
+    assert len(gains) == 3 and set(gains) <= {"9", "10"}, "three places; R2 may not be defined"
+    ranks = pd.read_csv(path.with_name("ranks.csv"))
+    asked = {name for name, metric in METRICS.items() if "x_deg" in metric.targets}
+    assert set(ranks["metric"]) == asked and {"mse", "mae", "overlap_50"} <= asked
+    own = text.split("\n## Ranks\n")[1].split("\n## ")[0]
+    assert f"show {len(SHOWN)} of {len(asked)} metrics" in own.replace("\n", " ")
+    assert "| MSE |" not in own and "Overlap" not in own
+    assert text.count("is not centred on the cell line here") == 2, "both read-outs of cold-cell"
+    assert "one vector, is taken instead" in text.split("\n## Metrics\n")[1]
     first = text.split("\n\n")[1]
     assert "not run: nearest-drugs, mlp-no-drug" in first
     assert "mean-cell, mean-control cannot answer" in first

@@ -15,11 +15,9 @@ from scipy.stats import f_oneway, spearmanr
 from xpert_core.benchmark.breakdown import breakdown, variance_table
 from xpert_core.benchmark.ceiling import agreement_rows, conditions_of
 from xpert_core.benchmark.comparisons import (
-    EXCHANGED,
     ablations,
     changed,
     drug_pairs,
-    drug_section,
     settings_of,
 )
 from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
@@ -35,11 +33,9 @@ from xpert_core.benchmark.groups import (
 from xpert_core.benchmark.markdown import Section, page, table
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.ranks import gain_table, rank_table
-from xpert_core.benchmark.ranks import section as rank_section
-from xpert_core.benchmark.report import report_of, verdict, verdict_of
-from xpert_core.benchmark.results import Results
+from xpert_core.benchmark.report import verdict
 from xpert_core.benchmark.runner import Finished
-from xpert_core.benchmark.tables import difference_table, fold_table, holm, row_table
+from xpert_core.benchmark.tables import difference_table, fold_table, holm
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import bootstrap_mean, bootstrap_means
 from xpert_core.tokens.dataset import TrainingData
@@ -194,8 +190,11 @@ def score_lines() -> pd.DataFrame:
         "pcc": {"XPert": 0.3, "TranSiGen": 0.2, "ridge": 0.3},
         "rmse": {"XPert": 1.5, "TranSiGen": 1.0, "ridge": 0.5},
         "r2": {"XPert": 0.1, "TranSiGen": -0.1, "ridge": np.nan},
-        "direction": {"XPert": 0.1, "TranSiGen": 0.0, "ridge": 0.2},
-        "mae": {"XPert": 1.0, "TranSiGen": 9.0, "ridge": 1.0},
+        "mae": {"XPert": 0.1, "TranSiGen": 0.0, "ridge": 0.2},
+        "direction": {"XPert": 0.9, "TranSiGen": 0.1, "ridge": 0.2},
+        "overlap_20": {"XPert": 0.1, "TranSiGen": 0.4, "ridge": 0.2},
+        "positive_precision_20": {"XPert": 0.3, "TranSiGen": 0.1, "ridge": 0.2},
+        "positive_precision_20_of_100": {"XPert": 0.9, "TranSiGen": 0.1, "ridge": 0.2},
     }
     return pd.DataFrame(
         [
@@ -211,11 +210,16 @@ def test_ranks_and_gain_by_hand() -> None:
     ranks = rank_table(folds).set_index(["metric", "model"])["rank"]
     assert ranks["pcc"].to_dict() == {"XPert": 1, "TranSiGen": 3, "ridge": 1}
     assert ranks["rmse"].to_dict() == {"XPert": 3, "TranSiGen": 2, "ridge": 1}
-    assert np.isnan(ranks["r2"]["ridge"]) and "mae" not in ranks.index
+    assert np.isnan(ranks["r2"]["ridge"]), "not defined"
+    assert ranks["overlap_20"].to_dict() == {"XPert": 3, "TranSiGen": 1, "ridge": 2}
+    assert set(ranks.index.unique("metric")) == set(folds["metric"]), "not those of the table alone"
+    assert list(ranks.index.unique("metric"))[:3] == ["pcc", "rmse", "r2"]
     gains = gain_table(folds, "XPert", "TranSiGen").set_index("metric")["gain"]
     assert gains["pcc"] == pytest.approx(0.5) and gains["rmse"] == pytest.approx(-0.5)
     assert gains["r2"] == pytest.approx(2.0), "against a negative score, up is still better"
-    assert np.isnan(gains["direction"]), "no ratio to zero"
+    assert np.isnan(gains["mae"]), "no ratio to zero"
+    assert gains["positive_precision_20"] == pytest.approx(2.0)
+    assert set(gains.index) == {"pcc", "rmse", "r2", "mae", "positive_precision_20"}, "the paper's"
     assert gain_table(folds, "XPert", "absent").empty
 
 
@@ -349,79 +353,6 @@ def test_the_peak_of_memory_can_be_forgotten() -> None:
     assert held > 50 and freed > 50 > forgotten
 
 
-LABELS = {
-    "mean-cell": ("mean-cell", 0.20), "ridge": ("ridge", 0.30), "XPert": ("xpert", 0.29),
-    "XPert wide": ("xpert", 0.40), "XPert, mean of 2 seeds": ("xpert", 0.35),
-    "shuffled ridge": ("ridge", 0.31), "easy": ("mlp-morgan", 0.24),
-}  # fmt: skip
-
-
-def stored(
-    data: TrainingData, scenario: str, rows: dict[int, np.ndarray], units: bool = False
-) -> list[Finished]:
-    """Tasks whose scores differ by model; fold 3 is easy by 0.3, and "easy" ran on it alone."""
-    found = []
-    for fold, own in rows.items():
-        for i, (model, (kind, base)) in enumerate(LABELS.items()):
-            if model == "easy" and fold != 3:
-                continue
-            noise = np.random.default_rng([fold, i]).normal(scale=0.003, size=len(own))
-            pcc = base + 0.3 * (fold == 3) + noise
-            table = pd.DataFrame({"row": own, "readout": 1, "pcc": pcc, "pcc_centred": pcc})
-            table["drug"] = np.array(data.drug_keys)[data.drug_index[own]]
-            table["cell"] = np.array(data.cells)[data.cell_index[own]]
-            if units:
-                table["patient"] = np.array(data.patients)[own]
-            values = {"z-score (level 5)": {"pcc": float(pcc.mean())}}
-            facts = {"scenario": scenario, "model": model, "kind": kind, "fold": fold, "seed": 0,
-                     "values": values, "seconds": {"fit": 1.0, "predict": 1.0}, "memory_mib": 1,
-                     "epochs": 1}  # fmt: skip
-            found.append(Finished(table, facts))
-    return found
-
-
-def asked(scenario: str, folds: tuple[int, ...]) -> BenchmarkConfig:
-    recipe = "smoke-xpert.yaml"
-    return replace(
-        smoke(),
-        data=DATA,
-        scenarios=(replace(smoke().scenarios[0], name=scenario, readout="level 5", folds=folds),),
-        models=(
-            ModelSpec("XPert", "xpert", recipe=recipe, average_seeds=True),
-            ModelSpec("mean-cell", "mean-cell"), ModelSpec("ridge", "ridge"),
-            ModelSpec("shuffled ridge", "ridge", drug="shuffled"),
-            ModelSpec("XPert wide", "xpert", recipe=recipe, settings={"lr": 1e-3}),
-            ModelSpec("easy", "mlp-morgan"),
-        ),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def uneven(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    level5 = np.flatnonzero(data.readout == 1)
-    rows = {fold: level5[20 * fold - 20 : 20 * fold] for fold in (1, 2, 3)}
-    config, out = asked("warm-start", (1, 2, 3)), tmp_path_factory.mktemp("uneven")
-    return Results.collect(config, stored(data, "warm-start", rows), out)
-
-
-def test_models_of_other_folds_are_not_ranked(uneven: Results) -> None:
-    place = ("warm-start", "z-score (level 5)")
-    assert uneven.left_out(*place) == {"easy": "3"}
-    intervals = uneven.intervals.set_index("model")
-    assert intervals.loc["easy", "mean"] > intervals.loc["ridge", "mean"], "on its easy fold"
-    assert uneven.best_other(*place) == "shuffled ridge", "no other form of XPert, not the easy one"
-    ranks = uneven.folds.set_index("model")["rank"]
-    assert np.isnan(ranks["easy"]) and ranks["XPert wide"] == 1 and ranks["mean-cell"] == 6
-    assert gain_table(uneven.folds, "XPert", "easy").empty
-    text = rank_section(uneven).text
-    assert "Not ranked, for want of a fold of XPert: easy (fold 3)." in text
-    assert "| easy |" not in text and "best of the others, shuffled ridge" in text
-    near = uneven.differences.set_index("model")
-    assert near.loc["easy", "difference"] == pytest.approx(0.05, abs=0.005)
-    assert near.loc["easy", "folds"] == "3"
-    assert near.loc["easy", "rows"] == 20 and near.loc["ridge", "rows"] == 60
-
-
 def test_ranks_are_of_the_main_models_folds_alone() -> None:
     lines = [
         {**PLACE, "model": model, "seed": 0, "fold": fold, "metric": "pcc", "value": value}
@@ -434,73 +365,6 @@ def test_ranks_are_of_the_main_models_folds_alone() -> None:
     assert found["rank"].to_dict() == {"main": 1, "other": 2}
     away = fold_table(pd.DataFrame(lines), "absent").set_index("model")
     assert np.isnan(away.loc["main", "rank"]) and away.loc["other", "rank"] == 1
-
-
-def test_other_forms_of_xpert_are_no_rivals(uneven: Results) -> None:
-    assert uneven.own == {"XPert wide", "XPert, mean of 2 seeds"}
-    near = uneven.differences.set_index("model")
-    known = near["p_holm"].notna()
-    assert set(near.index[known]) == {"mean-cell", "ridge", "shuffled ridge"}
-    expected = holm(near.loc[known, "p"].to_numpy())
-    np.testing.assert_allclose(near.loc[known, "p_holm"], expected)
-    first, second = verdict_of(uneven).split(". XPert, mean of 2 seeds (PCC ")
-    assert "XPert wide" not in first and "does NOT beat ridge, shuffled ridge" in first
-    assert "beats mean-cell, easy (on fold 3 alone)" in first
-    assert second.endswith("beats mean-cell, ridge."), "the references alone"
-
-
-def test_tables_say_which_folds_and_rows_a_line_stands_on(uneven: Results) -> None:
-    text = report_of(uneven).read_text()
-    own = text.split("## New conditions of known drugs")[1].split("\n## ")[0]
-    lines = [line for line in own.splitlines() if line.startswith("| ")]
-    assert lines[0].endswith("| folds |") and "PCC [95 % over drugs]" in lines[0]
-    tail = next(i for i, line in enumerate(lines) if line.startswith("| model | PCC ↑"))
-    assert lines[tail - 1].startswith("| easy | 0.5"), "last, whatever its score"
-    assert "| 3: 20 rows, " in lines[tail - 1] and any("1, 2, 3: 60 rows, " in x for x in lines)
-    assert "| easy (fold 3) |" in own
-
-
-def test_shuffled_drugs_that_are_known_are_called_what_they_are(
-    uneven: Results, data: TrainingData
-) -> None:
-    text = drug_section(uneven).text
-    assert f"| ridge minus shuffled ridge | {EXCHANGED} |" in text
-    assert "LOWER with the true structures" in text and "true drug |" not in text
-    finished = [
-        Finished(f.rows, {**f.facts, "scenario": "cold-drug"}, None) for f in uneven.finished
-    ]
-    config = asked("cold-drug", (1, 2, 3))
-    text = drug_section(Results.collect(config, finished, uneven.out)).text
-    assert "| shuffled |" in text and EXCHANGED not in text
-
-
-def test_patients_are_resampled_and_one_alone_says_nothing(
-    data: TrainingData, tmp_path: Path
-) -> None:
-    level5 = np.flatnonzero(data.readout == 1)[:40]
-    patients = [f"p{i % 4}" for i in range(len(data))]
-    of = {i: level5[np.array(patients)[level5] == f"p{i}"] for i in range(4)}
-    cohort = replace(data, patients=tuple(patients))
-    folds = {1: of[0], 2: np.concatenate([of[1], of[2]])}
-    finished = stored(cohort, "unseen-patient", folds, units=True)
-    results = Results.collect(asked("unseen-patient", (1, 2)), finished, tmp_path)
-    assert set(results.intervals["unit"]) == {"patient"}
-    assert set(results.intervals["groups"]) == {3}
-    assert set(row_table(finished)["patient"]) == {"p0", "p1", "p2"}
-    text = verdict_of(results)
-    assert "only 3 patients" in text and "beats mean-cell" in text
-    alone = [f for f in finished if f.facts["fold"] == 1]
-    results = Results.collect(asked("unseen-patient", (1,)), alone, tmp_path)
-    assert results.differences[["low", "high"]].isna().all(axis=None)
-    text = verdict_of(results)
-    assert "cannot be said (one patient)" in text
-    assert "beats mean-cell" not in text and "NOT" not in text and "[" not in text
-    report = report_of(results).read_text()
-    assert f"{results.intervals['mean'].iloc[0]:.3f} (one patient)" in report
-    assert "Scores of one patient: too few to say much of others" in report
-    old = stored(cohort, "unseen-patient", folds)
-    with pytest.raises(DataError, match="do not name the patient"):
-        row_table(old)
 
 
 def test_a_difference_of_one_drug_has_no_interval(rows: pd.DataFrame) -> None:

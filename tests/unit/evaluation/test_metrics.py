@@ -147,6 +147,19 @@ def test_constant_truth() -> None:
     assert found["r2"].value == pytest.approx(reference.r2_score(truth[:, 0], predicted[:, 0]))
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, -2.7])
+def test_two_constant_rows_correlate_0_whatever_their_mean_is_rounded_to(value: float) -> None:
+    for genes in (7, 978, 1000):
+        one, other = np.full((2, genes), value), np.full((2, genes), -3 * value)
+        assert pearson_rows(one, other).tolist() == pearson_rows(one, one).tolist() == [0, 0]
+        assert spearman_rows(one, other).tolist() == [0, 0]
+        truth = np.where(np.arange(genes) < 3, np.nan, one)
+        noise = np.random.default_rng(0).normal(size=one.shape)
+        predicted = np.where(np.isnan(truth), noise, other)
+        assert pearson_measured(truth, predicted).tolist() == [0, 0]
+        assert pearson_measured(truth, noise).tolist() == [0, 0]
+
+
 def test_a_single_row() -> None:
     truth, predicted = np.random.default_rng(7).normal(size=(2, 1, 30))
     context = Context(np.array(["a"]), np.array(["b"]), np.zeros((1, 30)))

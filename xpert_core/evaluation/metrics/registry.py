@@ -27,7 +27,8 @@ class Context:
     place : ndarray, shape (N,)
         Cell line and read-out of each row: drugs are told apart within one.
     centre : ndarray, shape (N, G)
-        Mean training change of the row's cell line and read-out.
+        Mean training change of the row's cell line and read-out; of the read-out where the cell
+        line was not trained on.
     """
 
     drug: np.ndarray
@@ -183,7 +184,9 @@ for _metric in (
     ),
     Metric(
         "pcc_centred", "PCC, cell-centred", *_UP,
-        "PCC after the mean training change of the cell line is taken from both", "row",
+        "PCC after the mean training change of the cell line is taken from both; a cell line that "
+        "was not trained on has none: the mean of all training rows of the read-out, one vector, "
+        "is taken instead", "row",
         _centred, targets=("x_deg",), needs_context=True,
     ),
     Metric(

@@ -25,11 +25,19 @@ def pearson_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (N,)
         0 where either row is constant: a constant prediction orders nothing.
     """
+    # A constant row less its mean is not always 0: the mean of float64 is rounded.
+    varies = _varies(a, a) & _varies(b, b)
     a = a - a.mean(axis=1, keepdims=True, dtype=np.float64)
     b = b - b.mean(axis=1, keepdims=True, dtype=np.float64)
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     product = (a * b).sum(axis=1)
-    return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
+    return np.divide(product, norm, out=np.zeros_like(product), where=varies & (norm > 0))
+
+
+def _varies(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether a row has two values: the least of `low` is below the most of `high`."""
+    found: np.ndarray = low.min(axis=1) < high.max(axis=1)
+    return found
 
 
 def pearson_measured(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -50,9 +58,11 @@ def pearson_measured(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     if known.all():
         return pearson_rows(predicted, truth)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    low, high = ([np.where(known, x, end) for x in (truth, predicted)] for end in (np.inf, -np.inf))
+    varies = _varies(low[0], high[0]) & _varies(low[1], high[1])
     a, b = (np.where(known, x, 0.0).astype(np.float64) for x in (truth, predicted))
     a, b = (np.where(known, x - x.sum(axis=1, keepdims=True) / count, 0.0) for x in (a, b))
-    return pearson_rows(a, b)
+    return np.where(varies, pearson_rows(a, b), 0.0)
 
 
 def spearman_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:

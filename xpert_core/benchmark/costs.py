@@ -1,0 +1,189 @@
+"""What training each model took, what it was allowed to take, and who ended at that limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xpert_core.baselines import registry
+from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec
+from xpert_core.benchmark.markdown import Section, table
+from xpert_core.benchmark.models import recipe_of
+from xpert_core.benchmark.runner import Finished
+from xpert_core.learning.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the training of a model may take.
+
+    Attributes
+    ----------
+    max_epochs, patience : int
+        Training ends after `max_epochs`, or after `patience` epochs without a better validation
+        score.
+    gene_share : float
+        Of the genes, that a training step sees.
+    best : bool
+        Whether its tasks store the best epoch (XPert) or the last (baselines).
+    cut : bool
+        Whether settings give a baseline fewer epochs, less patience or fewer genes than it has by
+        itself.
+    """
+
+    max_epochs: int
+    patience: int
+    gene_share: float
+    best: bool
+    cut: bool
+
+    def last(self, epochs: int) -> int:
+        """The epoch at which a task ended, from the one it stores."""
+        return min(epochs + self.patience, self.max_epochs) if self.best else epochs
+
+    def at_cap(self, epochs: int) -> bool:
+        """Whether a task ended because no epoch was left, while its patience was not over."""
+        if self.best:
+            return epochs + self.patience > self.max_epochs
+        return epochs >= self.max_epochs
+
+    @property
+    def words(self) -> str:
+        """``at most 6 epochs, 0.125 of the genes a step``."""
+        genes = f", {self.gene_share:g} of the genes a step" if self.gene_share < 1 else ""
+        return f"at most {self.max_epochs} epochs{genes}"
+
+
+def budget_of(spec: ModelSpec, base: Path) -> Budget | None:
+    """The budget of a model; None where it is not trained by epochs.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    base : Path
+        Folder that its recipe starts from.
+    """
+    if spec.kind == XPERT:
+        recipe = TrainConfig.from_dict(recipe_of(spec, base))
+        return Budget(recipe.max_epochs, recipe.patience, recipe.gene_share, best=True, cut=False)
+    info = registry.available()[spec.kind]
+    given = registry.create(spec.kind, **({} if info.grouped else spec.settings))
+    if not hasattr(given, "max_epochs"):
+        return None
+    own = [_limits(model) for model in (given, registry.create(spec.kind))]
+    cut = any(a < b for a, b in zip(*own, strict=True))
+    epochs, patience, share = own[0]
+    return Budget(int(epochs), int(patience), share, best=False, cut=cut)
+
+
+def _limits(model: Any) -> tuple[float, float, float]:
+    return model.max_epochs, model.patience, getattr(model, "gene_share", 1.0)
+
+
+def budget_words(
+    config: BenchmarkConfig, finished: Sequence[Finished]
+) -> dict[tuple[str, str], str]:
+    """What must stand beside the name of a baseline that is said to be beaten.
+
+    Returns
+    -------
+    dict of (str, str) to str
+        By scenario and model: of baselines whose settings cut their training, and of those of which
+        a task ended at its cap of epochs. Others are not in it.
+    """
+    found, done = {}, {f.facts["model"] for f in finished}
+    for spec in config.models:
+        asked = spec.kind != XPERT and spec.name in done
+        budget = budget_of(spec, config.base) if asked else None
+        if budget is None:
+            continue
+        for scenario in dict.fromkeys(str(f.facts["scenario"]) for f in finished):
+            own = [
+                f.facts["epochs"]
+                for f in finished
+                if (f.facts["model"], f.facts["scenario"]) == (spec.name, scenario)
+            ]
+            capped = sum(budget.at_cap(epochs) for epochs in own)
+            words = [budget.words] if budget.cut or capped else []
+            words += [f"{capped} of {len(own)} trainings ended there"] if capped else []
+            if own and words:
+                found[scenario, spec.name] = ", ".join(words)
+    return found
+
+
+def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Section:
+    """The section on what each model costs, and what it was allowed to cost."""
+    costs = pd.DataFrame(
+        {
+            "model": [f.facts["model"] for f in finished],
+            "fit": [f.facts["seconds"]["fit"] for f in finished],
+            "predict": [1e3 * f.facts["seconds"]["predict"] / len(f.rows) for f in finished],
+            "memory": [f.facts["memory_mib"] for f in finished],
+        }
+    )
+    own = all(f.facts.get("memory_own", False) for f in finished)
+    said = (
+        "memory is the most its worker held while it ran, program and data included."
+        if own
+        else "memory is the most a worker had held by then."
+    )
+    specs = {spec.name: spec for spec in config.models}
+    lines = []
+    for name, c in costs.groupby("model", sort=False).mean().iterrows():
+        model = str(name)
+        spec = specs.get(model)
+        epochs = [int(f.facts["epochs"]) for f in finished if f.facts["model"] == model]
+        lines.append(
+            [model, _settings(spec) if spec else "", f"{c['fit']:.1f}", f"{c['predict']:.2f}",
+             f"{c['memory']:.0f}",
+             *(_epochs(budget_of(spec, config.base), epochs) if spec else [""] * 4)]
+        )  # fmt: skip
+    head = ["model", "settings", "fit (s)", "predict (ms a row)", "memory (MiB)", "genes a step",
+            "epochs run", "most (patience)", "ended at most"]  # fmt: skip
+    text = f"Means over tasks of one thread each; {said} {_NOTE}\n\n{table(head, lines)}"
+    return Section("What each model costs", text)
+
+
+def _epochs(budget: Budget | None, epochs: list[int]) -> list[str]:
+    """Share of genes, epochs that ran and at most could run, and how many tasks ended there."""
+    if budget is None:
+        return [""] * 4
+    last = [budget.last(e) for e in epochs]
+    capped = sum(budget.at_cap(e) for e in epochs)
+    limit = f"{budget.max_epochs} ({budget.patience})"
+    ran = f"{sum(last) / len(last):.0f}"
+    return [f"{budget.gene_share:g}", ran, limit, f"{capped} of {len(epochs)}"]
+
+
+def _settings(spec: ModelSpec) -> str:
+    """Settings that the configuration gives a model; ``model.raw_values: True``."""
+    flat: dict[str, Any] = {}
+    for key, value in spec.settings.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{key}.{k}" if k else key: v for k, v in inner.items()}
+    words = [f"{k}: {Path(v).name if '/' in str(v) else v}" for k, v in flat.items()]
+    return ", ".join([Path(spec.recipe).name, *words] if spec.recipe else words)
+
+
+def origins_section(config: BenchmarkConfig) -> Section | None:
+    """Where the baselines of the configuration differ from what is published; None of nothing."""
+    statements = [
+        f"- {info.label}: {info.differs}"
+        for name, info in registry.available().items()
+        if info.differs and any(m.kind == name for m in config.models)
+    ]
+    if not statements:
+        return None
+    return Section("Where the baselines differ from the originals", "\n".join(statements))
+
+
+_NOTE = """\
+Training ends after the most epochs, or after `patience` of them without a better validation score;
+the best epoch's weights are used. A model that ended at the most might have gone on: what beats it
+here beat it within this budget. (XPert's learning rate falls to 0 at its most epochs, so that it
+ends there by design.) Settings are those of the configuration, beside the recipe of XPert; a mean
+over seeds has those of its seeds."""
