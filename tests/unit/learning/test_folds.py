@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -351,6 +352,21 @@ def test_scaffolds_hold_a_drug_s_structures_together(data: TrainingData) -> None
     for key in ringless:
         rows = labels.drug == key
         assert (labels.scaffold[rows] == f"no ring: {key}").all()
+
+
+@pytest.mark.parametrize("package", ["benchmark", "learning", "preparation"])
+def test_every_error_says_how_to_fix_it(package: str) -> None:
+    import xpert_core
+    from xpert_core import errors
+
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+    silent = []
+    for path in sorted((Path(xpert_core.__file__).parent / package).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in kinds:
+                given = {word.arg for word in node.keywords}
+                silent += [f"{path.name}:{node.lineno}"] if "fix" not in given else []
+    assert silent == []
 
 
 def with_patients(data: TrainingData) -> TrainingData:
