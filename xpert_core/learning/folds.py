@@ -190,6 +190,7 @@ def make_folds(
     n_folds: int = 5,
     seed: int = 0,
     valid: float = 0.1,
+    testable: np.ndarray | None = None,
 ) -> Folds:
     """Draw the folds of a scenario.
 
@@ -208,6 +209,9 @@ def make_folds(
     n_folds, seed : int
     valid : float
         Share of the rows that take part, for validation.
+    testable : ndarray of bool, shape (N,), optional
+        Of cold-dose-time: rows of the cell-drug pairs that may be tested; all other pairs are
+        trained on. Default: all.
 
     Raises
     ------
@@ -222,7 +226,8 @@ def make_folds(
     if kind.shots:
         # All shots test the same points.
         repeats = np.random.default_rng([seed, len(SCENARIOS)]).integers(2**62, size=n_folds)
-        parts = np.stack([_few_shots(labels, taking, kind.shots, int(r)) for r in repeats])
+        tested = taking if testable is None else taking & testable
+        parts = np.stack([_few_shots(labels, taking, tested, kind.shots, int(r)) for r in repeats])
     else:
         parts = _grouped(labels, kind, taking, n_folds, valid, rng)
     folds = Folds(kind, seed, parts)
@@ -284,10 +289,12 @@ def _eligible(
     return found
 
 
-def _few_shots(labels: Labels, taking: np.ndarray, shots: str, seed: int) -> np.ndarray:
+def _few_shots(
+    labels: Labels, taking: np.ndarray, tested: np.ndarray, shots: str, seed: int
+) -> np.ndarray:
     """Parts of one repeat; the points of a pair stand in one order for all numbers of shots."""
     frame = pd.DataFrame({"cell": labels.cell, "drug": labels.drug, "condition": labels.condition})[
-        taking
+        tested
     ]
     part = np.full(len(labels), NONE, dtype=np.int8)
     part[taking] = TRAIN
