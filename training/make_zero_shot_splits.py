@@ -39,7 +39,7 @@ def mdmt_rows(data: TrainingData, labels: Labels) -> np.ndarray:
         }
     )
     several = frame.groupby(["cell", "drug"])[["dose", "time"]].transform("nunique") > 1
-    return several.to_numpy().all(axis=1)
+    return several.all(axis=1).to_numpy()
 
 
 def zero_shot(data: TrainingData, scenario: str, n_folds: int, seed: int) -> Folds:
