@@ -139,6 +139,13 @@ def test_published_files_become_tensors(tmp_path: Path) -> None:
     assert f"unseen-patient, {out}.splits" in told
 
 
+def test_the_help_says_what_starts_over_and_what_it_takes_in_memory() -> None:
+    told = {name: " ".join(run(name, "--help").split()) for name in ("lincs", "geo", "tensors")}
+    assert "goes on where it was" in told["lincs"] and "goes on where it was" in told["geo"]
+    assert "starts over" in told["tensors"] and "All rows are in memory" in told["tensors"]
+    assert "starts over" in run("published", "--help")
+
+
 def test_default_structure_tokens_are_aimnet2(tmp_path: Path) -> None:
     source, out = tmp_path / "cdsdb.h5ad", tmp_path / "cdsdb.safetensors"
     patients_h5ad(source, 1)

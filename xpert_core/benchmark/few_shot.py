@@ -102,7 +102,11 @@ def make_plan(data: TrainingData, *, n_repeats: int = 5, seed: int = 0, valid: f
     known = np.concatenate([pretraining.train, pretraining.valid])
     shared = set(pair[known]) & {p for own in repeats for p in pair[own["zero"].test]}
     if shared:
-        raise DataError("A pair under test is pretrained on.", where=sorted(shared)[0])
+        raise DataError(
+            "A pair under test is pretrained on.",
+            where=sorted(shared)[0].replace("\t", " | "),
+            fix="This is a fault of the program: report it with the data file.",
+        )
     return plan
 
 

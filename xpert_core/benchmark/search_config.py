@@ -292,7 +292,12 @@ def check_params(search: SearchConfig, params: dict[str, Any]) -> None:
     try:
         make_model(spec, search.bench.base, 0)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{spec.kind} cannot be made: {error}.") from error
+        raise DataError(
+            f"{spec.kind} cannot be made: {error}.",
+            where=f"settings of the base and of this trial: {spec.settings}"[:300],
+            fix="Name in 'base' and 'space' only settings that it has, within their range "
+            "(xpert_core/baselines).",
+        ) from error
 
 
 def seed_of(search: SearchConfig, number: int) -> int:

@@ -115,7 +115,11 @@ def run_trial(
 
     def heard(score: float) -> None:
         if not math.isfinite(score):
-            raise DataError("The validation score is not a number.")
+            raise DataError(
+                "The validation score is not a number.",
+                where=f"epoch {len(curves[-1]) + 1} of fold {len(curves)}, settings {plan.params}",
+                fix="The training diverged: lower the upper bound of lr in 'space', if many do.",
+            )
         curves[-1].append(score)
         if len(curves[-1]) >= search.min_epochs and beaten(curves, plan.rivals):
             raise _Pruned

@@ -146,7 +146,11 @@ class TrainConfig:
                 fix="Give a YAML file such as training/configs/l1000.yaml.",
             ) from error
         if not isinstance(values, dict):
-            raise DataError("The training configuration is empty.", where=Path(path).name)
+            raise DataError(
+                "The training configuration is empty.",
+                where=Path(path).name,
+                fix="Give a YAML file such as training/configs/l1000.yaml.",
+            )
         return cls.from_dict(values, where=Path(path).name)
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from xpert_core.learning.folds import (
     Folds,
     check_folds,
     labels_of,
+    withhold_unknown,
 )
 from xpert_core.tokens.dataset import TrainingData
 
@@ -88,7 +89,23 @@ def load_folds(path: Path, data: TrainingData) -> Folds:
         raise DataError("The split file belongs to other data.", where=str(path), fix=_FIX)
     folds = Folds(scenario, seed, parts)
     check_folds(folds, labels_of(data))
+    _check_unknown(path, folds, data)
     return folds
+
+
+def _check_unknown(path: Path, folds: Folds, data: TrainingData) -> None:
+    """Refuse training rows of compounds without a structure that could be a held-out drug."""
+    fold, row = np.nonzero(withhold_unknown(folds, data).parts != folds.parts)
+    if len(row):
+        drugs = np.unique(data.drug_index[row])
+        raise DataError(
+            f"The split leaks: {len(drugs)} compound(s) of unknown structure that could be a "
+            "held-out drug are trained on.",
+            where=f"{path}: {folds.scenario.name}, fold {fold[0] + 1}, first: "
+            f"{data.drug_names[data.drug_index[row[0]]]}",
+            fix="Put their rows in no part (learning.folds.withhold_unknown), as "
+            "training/make_splits.py and xpert data prepare tensors do.",
+        )
 
 
 def stored_digest(path: Path) -> str:

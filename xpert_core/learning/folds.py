@@ -13,13 +13,11 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.errors import DataError
-from xpert_core.learning.splits import Split, drug_groups, resembles
+from xpert_core.learning.splits import Split, drug_groups, largest_group, resembles
 from xpert_core.tokens.dataset import TrainingData
 
 NONE, TRAIN, VALID, TEST = range(4)
 PART_NAMES = ("none", "train", "valid", "test")
-MOST_ROWS = 0.02
-"""A drug with more than this share of the rows stays in training: it must not decide a score."""
 FEWEST_CONDITIONS = 3
 """Of a cell-drug pair, so that one is tested, one chosen on and one can be trained on."""
 
@@ -166,62 +164,7 @@ def labels_of(data: TrainingData) -> Labels:
     )
 
 
-_COLUMNS = {
-    "drug": ("pert_id", "drug"),
-    "smiles": ("canonical_smiles", "smiles"),
-    "cell": ("cell_iname", "cell_id", "Cancer subtype"),
-    "dose": ("pert_dose", "dose_um"),
-    "time": ("pert_time", "time_h"),
-    "patient": ("Patient ID", "patient_id"),
-    "cancer": ("Cancer subtype", "cancer"),
-}
-
-
-def labels_from_obs(obs: pd.DataFrame, controls: np.ndarray) -> Labels:
-    """Labels of a table in the published layout, patients included.
-
-    Parameters
-    ----------
-    obs : DataFrame
-        A drug column (``pert_id`` or ``drug``) is needed; structures, cell, dose, time,
-        ``Patient ID`` and ``Cancer subtype`` are used where they stand.
-    controls : ndarray, shape (N, G)
-        ``obsm["X_ctl"]``: equal rows are one control.
-
-    Raises
-    ------
-    DataError
-        Without a drug column.
-    """
-    found = {name: next((c for c in names if c in obs), "") for name, names in _COLUMNS.items()}
-    if not found["drug"]:
-        raise DataError(
-            "The table names no drug.", where=f"columns: {', '.join(map(str, obs.columns[:12]))}",
-            fix="Add a column pert_id or drug.",
-        )  # fmt: skip
-    text = {
-        name: obs[column].astype(object).fillna("").astype(str).to_numpy(dtype=str)
-        if column
-        else np.full(len(obs), "")
-        for name, column in found.items()
-    }
-    drugs, index = np.unique(text["drug"], return_inverse=True)
-    smiles = [text["smiles"][np.flatnonzero(index == i)[0]] for i in range(len(drugs))]
-    parts = ("cell", "patient", "drug", "dose", "time")
-    condition = pd.DataFrame({name: text[name] for name in parts}).agg(" | ".join, axis=1)
-    return Labels(
-        drug=text["drug"],
-        scaffold=np.array(_scaffolds(smiles, drugs))[index],
-        cell=text["cell"],
-        condition=condition.to_numpy(dtype=str),
-        control=np.unique(controls, axis=0, return_inverse=True)[1].reshape(-1).astype(str),
-        patient=text["patient"],
-        cancer=text["cancer"],
-        unknown=np.zeros(len(obs), dtype=bool),
-    )
-
-
-def _scaffolds(smiles: tuple[str, ...] | list[str], drug: np.ndarray) -> list[str]:
+def _scaffolds(smiles: tuple[str, ...], drug: np.ndarray) -> list[str]:
     """Scaffold of each drug; all structures of one drug, and their scaffolds, are one group."""
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
     from scipy.sparse import coo_array
@@ -247,6 +190,7 @@ def make_folds(
     n_folds: int = 5,
     seed: int = 0,
     valid: float = 0.1,
+    testable: np.ndarray | None = None,
 ) -> Folds:
     """Draw the folds of a scenario.
 
@@ -265,6 +209,9 @@ def make_folds(
     n_folds, seed : int
     valid : float
         Share of the rows that take part, for validation.
+    testable : ndarray of bool, shape (N,), optional
+        Of cold-dose-time: rows of the cell-drug pairs that may be tested; all other pairs are
+        trained on. Default: all.
 
     Raises
     ------
@@ -279,7 +226,8 @@ def make_folds(
     if kind.shots:
         # All shots test the same points.
         repeats = np.random.default_rng([seed, len(SCENARIOS)]).integers(2**62, size=n_folds)
-        parts = np.stack([_few_shots(labels, taking, kind.shots, int(r)) for r in repeats])
+        tested = taking if testable is None else taking & testable
+        parts = np.stack([_few_shots(labels, taking, tested, kind.shots, int(r)) for r in repeats])
     else:
         parts = _grouped(labels, kind, taking, n_folds, valid, rng)
     folds = Folds(kind, seed, parts)
@@ -297,17 +245,7 @@ def _grouped(
 ) -> np.ndarray:
     names, group = np.unique(getattr(labels, kind.grouping), return_inverse=True)
     size = np.bincount(group[taking], minlength=len(names))
-    eligible = size > 0
-    if kind.grouping in ("drug", "scaffold"):
-        eligible &= size <= max(1, MOST_ROWS * taking.sum())
-        eligible[group[labels.unknown]] = False
-    chosen = rng.permutation(np.flatnonzero(eligible))
-    if len(chosen) < n_folds + 1:
-        raise DataError(
-            f"{kind.name} needs at least {n_folds + 1} groups to hold out.",
-            where=f"{len(chosen)} of {kind.grouping}",
-            fix="Ask for fewer folds, or give more data.",
-        )
+    chosen = rng.permutation(_eligible(labels, kind, group, size, n_folds))
     fold_of = np.full(len(names), -1)
     load = np.zeros(n_folds)
     for g in chosen[np.argsort(-size[chosen], kind="stable")]:
@@ -325,10 +263,38 @@ def _grouped(
     return parts
 
 
-def _few_shots(labels: Labels, taking: np.ndarray, shots: str, seed: int) -> np.ndarray:
+def _eligible(
+    labels: Labels, kind: Scenario, group: np.ndarray, size: np.ndarray, n_folds: int
+) -> np.ndarray:
+    """Numbers of the groups that may be held out, increasing; refused where they are too few."""
+    there = size > 0
+    unknown, large, most = np.zeros_like(there), np.zeros_like(there), 0.0
+    if kind.grouping in ("drug", "scaffold"):
+        unknown[group[labels.unknown]] = True
+        most = largest_group(int(size.sum()), int((there & ~unknown).sum()))
+        large = size > most
+    found = np.flatnonzero(there & ~unknown & ~large)
+    if len(found) < n_folds + 1:
+        n_unknown, n_large = int((there & unknown).sum()), int((there & ~unknown & large).sum())
+        kept = [f"{n_unknown} hold compounds without a published structure"] if n_unknown else []
+        kept += [f"{n_large} have more than {most:.0f} rows"] if n_large else []
+        why = f", of {there.sum()}: {' and '.join(kept)}, and stay in training" if kept else ""
+        fewer = f"Ask for {len(found) - 1} folds (n_folds), or give" if len(found) > 2 else "Give"
+        raise DataError(
+            f"{kind.name} needs at least {n_folds + 1} groups to hold out.",
+            where=f"{len(found)} of {kind.grouping}{why}",
+            fix=f"{fewer} data with more of them"
+            + (", or with their rows spread more evenly." if n_large else "."),
+        )
+    return found
+
+
+def _few_shots(
+    labels: Labels, taking: np.ndarray, tested: np.ndarray, shots: str, seed: int
+) -> np.ndarray:
     """Parts of one repeat; the points of a pair stand in one order for all numbers of shots."""
     frame = pd.DataFrame({"cell": labels.cell, "drug": labels.drug, "condition": labels.condition})[
-        taking
+        tested
     ]
     part = np.full(len(labels), NONE, dtype=np.int8)
     part[taking] = TRAIN
@@ -368,7 +334,9 @@ def check_folds(folds: Folds, labels: Labels) -> None:
     Raises
     ------
     DataError
-        Naming the fold and the first group that stands on two sides.
+        Naming the fold and the first group that stands on two sides. Without shots
+        (``cold-dose-time-zero``) a cell-drug pair is on one side too, tested and chosen on, or
+        trained on.
     """
     known = {f.name for f in fields(labels)}
     for number, split in enumerate(folds.splits(), start=1):
@@ -376,7 +344,9 @@ def check_folds(folds: Folds, labels: Labels) -> None:
         sides = {"train": split.train, "valid": split.valid, "test": split.test}
         for side, rows in sides.items():
             if not len(rows):
-                raise DataError(f"The {side} part has no rows.", where=where)
+                raise DataError(
+                    f"The {side} part has no rows.", where=where, fix=_no_rows(folds.scenario, side)
+                )
         for name in folds.scenario.apart:
             assert name in known
             values = getattr(labels, name)
@@ -395,3 +365,34 @@ def check_folds(folds: Folds, labels: Labels) -> None:
                         where=f"{where}, first: {shared[0]}",
                         fix=f"Hold out every {name} as a whole.",
                     )
+        if folds.scenario.shots == "zero":
+            _check_pairs(labels, split, where)
+
+
+def _check_pairs(labels: Labels, split: Split, where: str) -> None:
+    """Refuse a training row of a cell-drug pair that is tested or chosen on without shots."""
+    pair = np.char.add(np.char.add(labels.cell, " | "), labels.drug)
+    for side, rows in (("valid", split.valid), ("test", split.test)):
+        shared = np.intersect1d(pair[split.train], pair[rows])
+        if len(shared):
+            raise DataError(
+                f"The split leaks: {len(shared)} cell-drug pair(s) in both train and {side}.",
+                where=f"{where}, first: {shared[0]}",
+                fix="Without shots, train on no condition of a pair that is held out.",
+            )
+
+
+def _no_rows(scenario: Scenario, side: str) -> str:
+    """What to do about a part without rows."""
+    if scenario.shots == "zero" and side == "train":
+        return (
+            f"Every cell-drug pair has {FEWEST_CONDITIONS} or more conditions, and is tested. Give "
+            "data with other pairs too, to train on (docs/benchmark.md, Scenarios), or ask for "
+            f"{', '.join(f'cold-dose-time-{s}' for s in SHOTS[1:])}."
+        )
+    if scenario.shots and side != "train":
+        return (
+            f"No cell-drug pair has {FEWEST_CONDITIONS} conditions. Give data with dose or time "
+            "series, or leave the scenario out."
+        )
+    return f"Give data with more of {scenario.grouping}, or a split with rows in each part."

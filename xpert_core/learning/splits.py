@@ -11,6 +11,11 @@ from xpert_core.tokens.dataset import TrainingData
 
 PARTS = ("train", "valid", "test")
 TARGETS = ("strict", "informed")
+MOST_ROWS = 0.02
+"""A drug or scaffold with more than this share of the rows stays in training: one must not decide
+a score."""
+MOST_TIMES_MEAN = 3
+"""Of few drugs each has more than that share: up to this many times the mean is held out too."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def split_by_drug(
     valid: float = 0.1,
     test: float = 0.1,
     seed: int = 0,
-    most_rows: float = 0.02,
+    most_rows: float = MOST_ROWS,
     targets: str = "strict",
 ) -> Split:
     """Hold out drugs: by structure (InChIKey connectivity block) and by name.
@@ -58,8 +63,8 @@ def split_by_drug(
         Share of the drugs held out for each part.
     seed : int
     most_rows : float
-        A drug with more than this share of the rows stays in training: one drug must not decide a
-        score.
+        A drug with more than this share of the rows, and more than `MOST_TIMES_MEAN` times the mean
+        of the drugs, stays in training: one drug must not decide a score.
     targets : str
         See `Split`.
 
@@ -82,7 +87,8 @@ def split_by_drug(
     known = np.array([":" not in key for key in data.drug_keys])
     rows_of = np.bincount(groups[data.drug_index], minlength=groups.max() + 1)
     named = np.unique(groups[known])
-    eligible = named[(rows_of[named] > 0) & (rows_of[named] <= most_rows * len(data))]
+    named = named[rows_of[named] > 0]
+    eligible = named[rows_of[named] <= largest_group(len(data), len(named), most_rows)]
     order = np.random.default_rng(seed).permutation(eligible)
     n_valid, n_test = round(valid * len(order)), round(test * len(order))
     part_of = np.zeros(len(rows_of), dtype=np.int64)
@@ -106,6 +112,19 @@ def held_out_keys(data: TrainingData, split: Split) -> tuple[str, ...]:
     drugs = np.unique(data.drug_index[np.concatenate([split.valid, split.test])])
     new = np.setdiff1d(drugs, data.drug_index[split.train])
     return tuple(sorted(data.drug_keys[i] for i in new))
+
+
+def largest_group(rows: int, groups: int, share: float = MOST_ROWS) -> float:
+    """Rows that a group may have to be held out.
+
+    Parameters
+    ----------
+    rows, groups : int
+        All rows, and the groups that may be held out by their kind.
+    share : float
+        Of the rows.
+    """
+    return max(1.0, share * rows, MOST_TIMES_MEAN * rows / max(1, groups))
 
 
 def drug_groups(data: TrainingData) -> np.ndarray:

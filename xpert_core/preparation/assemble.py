@@ -73,8 +73,7 @@ def training_data(
     ----------
     obs : DataFrame, N rows
         Columns ``name``, ``smiles``, ``own_id``, ``moa``, ``targets``, ``cell``, ``dose_um``,
-        ``time_h``, ``readout``; ``patient`` and ``cancer`` where there are such. Rows whose
-        structure cannot be used are left out.
+        ``time_h``, ``readout``; ``patient`` and ``cancer`` where there are such.
     profiles : ndarray of float32, shape (P, G)
         Distinct control profiles.
     profile_index : ndarray of int64, shape (N,)
@@ -89,55 +88,83 @@ def training_data(
     Returns
     -------
     (TrainingData, ndarray of bool, shape (N,))
-        The data, and which rows of `obs` are in them.
+        The data, and which rows of `obs` are in them: those whose structure can be used.
     """
     obs = obs.assign(key=None, aliases="")
     drugs = identify(obs, library, note=note, track=track)
+    keep = _usable(obs, sources)
+    if not keep.all():
+        obs, x_deg = obs[keep].reset_index(drop=True), x_deg[keep]
+        used, profile_index = np.unique(profile_index[keep], return_inverse=True)
+        profiles = profiles[used]
+    cells, keys = tuple(sorted(obs["cell"].unique())), tuple(sorted(drugs))
+    data = TrainingData(
+        profiles=profiles,
+        profile_index=profile_index.astype(np.int64).reshape(-1),
+        x_deg=x_deg,
+        cells=cells,
+        drug_keys=keys,
+        drug_aliases=_aliases(obs),
+        panel_symbols=load_panel().symbols,
+        **_of_rows(obs, cells, keys),
+        **features(keys, drugs, cache, note=note, track=track),
+        info=_info(cache, sources),
+    )
+    return data, keep
+
+
+def _usable(obs: pd.DataFrame, sources: Sequence[str]) -> np.ndarray:
+    """Rows whose drug was identified; refused where there is none."""
     keep = obs["key"].notna().to_numpy()
     if not keep.any():
         raise DataError(
             "No row has a drug whose structure can be used.", where=", ".join(sources),
             fix="Check the SMILES of the file; a blank one is allowed, a wrong one is not.",
         )  # fmt: skip
-    if not keep.all():
-        obs, x_deg = obs[keep].reset_index(drop=True), x_deg[keep]
-        used, profile_index = np.unique(profile_index[keep], return_inverse=True)
-        profiles = profiles[used]
-    cells, keys = tuple(sorted(obs["cell"].unique())), tuple(sorted(drugs))
-    panel, featurizer = load_panel(), cache.featurizer
-    data = TrainingData(
-        profiles=profiles,
-        profile_index=profile_index.astype(np.int64).reshape(-1),
-        drug_index=np.searchsorted(keys, obs["key"].to_numpy(dtype=str)).astype(np.int64),
-        dose_um=obs["dose_um"].to_numpy(dtype=np.float32),
-        time_h=obs["time_h"].to_numpy(dtype=np.float32),
-        readout=obs["readout"].to_numpy(dtype=np.int64),
-        cell_index=np.searchsorted(cells, obs["cell"].to_numpy(dtype=str)).astype(np.int64),
-        x_deg=x_deg,
-        has_x_pert=(obs["readout"] == LOG2_READOUT).to_numpy(),
-        cells=cells,
-        drug_keys=keys,
-        drug_aliases=tuple(
-            "|".join(sorted({a for text in group for a in text.split("|") if a}))
-            for _, group in obs.groupby("key")["aliases"]
-        ),
-        panel_symbols=panel.symbols,
-        **features(keys, drugs, cache, note=note, track=track),
-        info={
-            "panel_name": panel.name,
-            "panel_digest": panel.digest,
-            "entrez_id": list(panel.entrez),
-            "featurizer": {
-                "name": featurizer.name,
-                "digest": featurizer.digest,
-                "dim": featurizer.dim,
-            },
-            "sources": list(sources),
-        },
-        patients=_labels(obs, "patient"),
-        cancers=_labels(obs, "cancer"),
+    return keep
+
+
+def _of_rows(obs: pd.DataFrame, cells: tuple[str, ...], keys: tuple[str, ...]) -> dict[str, Any]:
+    """What `TrainingData` holds of each row, profiles and changes aside."""
+    return {
+        "drug_index": _codes(keys, obs["key"]),
+        "dose_um": obs["dose_um"].to_numpy(dtype=np.float32),
+        "time_h": obs["time_h"].to_numpy(dtype=np.float32),
+        "readout": obs["readout"].to_numpy(dtype=np.int64),
+        "cell_index": _codes(cells, obs["cell"]),
+        "has_x_pert": (obs["readout"] == LOG2_READOUT).to_numpy(),
+        "patients": _labels(obs, "patient"),
+        "cancers": _labels(obs, "cancer"),
+    }
+
+
+def _codes(names: tuple[str, ...], values: pd.Series) -> np.ndarray:
+    """Number of each value among sorted names; int64."""
+    return np.searchsorted(names, values.to_numpy(dtype=str)).astype(np.int64)
+
+
+def _aliases(obs: pd.DataFrame) -> tuple[str, ...]:
+    """Names and identifiers of each drug, ``|``-joined, in key order."""
+    return tuple(
+        "|".join(sorted({a for text in group for a in text.split("|") if a}))
+        for _, group in obs.groupby("key")["aliases"]
     )
-    return data, keep
+
+
+def _info(cache: FeatureCache, sources: Sequence[str]) -> dict[str, Any]:
+    """Panel, featurizer and files that the data stand on."""
+    panel, featurizer = load_panel(), cache.featurizer
+    return {
+        "panel_name": panel.name,
+        "panel_digest": panel.digest,
+        "entrez_id": list(panel.entrez),
+        "featurizer": {
+            "name": featurizer.name,
+            "digest": featurizer.digest,
+            "dim": featurizer.dim,
+        },
+        "sources": list(sources),
+    }
 
 
 def _labels(obs: pd.DataFrame, name: str) -> tuple[str, ...]:

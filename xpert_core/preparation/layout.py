@@ -58,7 +58,11 @@ def write_prepared(
     obs = data.obs.iloc[chosen]
     if obs.index.has_duplicates:
         first = obs.index[obs.index.duplicated()][0]
-        raise DataError("Row names occur more than once.", where=f"{path.name}: {first}")
+        raise DataError(
+            "Row names occur more than once.",
+            where=f"{path.name}: {first}",
+            fix="Give each sample of the input a name of its own.",
+        )
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         parts = {"X": data.x} if data.x_ctl is None else {"X": data.x, "obsm/X_ctl": data.x_ctl}

@@ -104,7 +104,11 @@ def read_instances(path: Path, treated: Gctx, vehicle: Gctx, counts: Counts) -> 
     except READ_ERRORS as error:
         raise unreadable(path, "instance table", error) from error
     if not seen:
-        raise DataError("The instance table has a header but no row.", where=path.name)
+        raise DataError(
+            "The instance table has a header but no row.",
+            where=path.name,
+            fix="Download instinfo_beta.txt of the release again.",
+        )
     counts.add("rows of the instance table", seen)
     counts.add(f"left out: neither {TREATED} nor {VEHICLE}", others)
     counts.add("left out: in the table but in no matrix", n_unknown)

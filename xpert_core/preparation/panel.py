@@ -59,7 +59,9 @@ class Lengths:
         wrong = sum(not length > 0 for length in self.of_gene.values())
         if wrong:
             return DataError(
-                "Gene lengths must be greater than zero.", where=f"{self.name}: {wrong} are not"
+                "Gene lengths must be greater than zero.",
+                where=f"{self.name}: {wrong} are not",
+                fix="Give the length of each gene in bases, and leave out genes without one.",
             )
         if not any(gene in self.of_gene for gene in identifiers):
             return DataError(

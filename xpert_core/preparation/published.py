@@ -92,9 +92,15 @@ class LayoutFile:
             raise DataError(
                 "X, X_ctl and obs do not have the same rows.",
                 where=f"{path.name}: {shapes}, {len(self.obs):,} rows of obs",
+                fix="Write the file anew with one row of each for every sample, or download it "
+                "again.",
             )
         if self.obs.empty:
-            raise DataError("The file has no row.", where=path.name)
+            raise DataError(
+                "The file has no row.",
+                where=path.name,
+                fix="Give the file before its rows were filtered out, or download it again.",
+            )
 
     def rows(self, part: str) -> Rows:
         """Rows of ``"X"`` or ``"obsm/X_ctl"`` in panel order; float32, NaN where not measured."""

@@ -104,6 +104,7 @@ def _header(name: str, lines: Iterator[list[str]]) -> SeriesHeader:
         raise DataError(
             "Samples occur more than once in the series matrix.",
             where=f"{name}: {samples.index[samples.index.duplicated()][0]}",
+            fix="Download the series matrix again; keep one column a sample where it was edited.",
         )
     return SeriesHeader(name, series, samples)
 

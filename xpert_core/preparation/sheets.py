@@ -107,7 +107,11 @@ def read_sheet(
     found = find_columns(list(table.columns), {**needed, **optional})
     refuse_missing(found, needed, list(table.columns), f"{what}, {path.name}")
     if table.empty:
-        raise DataError(f"The {what} has a header but no row.", where=path.name)
+        raise DataError(
+            f"The {what} has a header but no row.",
+            where=path.name,
+            fix="Add a line for each entry (docs/data-preparation.md tells the columns).",
+        )
     table = table.rename(columns={old: new for new, old in found.items()})
     for name in optional:
         if name not in table:

@@ -396,12 +396,15 @@ def test_every_configuration_that_ships_loads() -> None:
 
 def test_the_papers_tables_ask_what_the_paper_asks() -> None:
     folder = ROOT / "training" / "configs"
-    l1000, panacea, few = (
+    l1000, sdst, panacea, few, zero = (
         BenchmarkConfig.load(folder / f"paper-{name}.yaml")
-        for name in ("l1000", "panacea", "few-shot")
+        for name in ("l1000", "sdst", "panacea", "few-shot", "zero-shot")
     )
     everywhere = tuple(m for m in l1000.models if m.kind != "xpert" or m.name == "XPert")
-    assert panacea.models == everywhere and panacea.scenarios == l1000.scenarios
-    assert {s.name for s in few.scenarios} == {n for n in SCENARIOS if n.startswith("cold-dose")}
-    assert few.data == l1000.data and all(len(s.folds) == 5 for s in few.scenarios)
-    assert all(model in everywhere for model in few.models)
+    for other in (sdst, panacea):
+        assert other.models == everywhere and other.scenarios == l1000.scenarios
+    shots = [s.name for s in (*few.scenarios, *zero.scenarios)]
+    assert sorted(shots) == sorted(n for n in SCENARIOS if n.startswith("cold-dose"))
+    assert [s.name for s in zero.scenarios] == ["cold-dose-time-zero"] and zero.splits
+    assert few.data == l1000.data != zero.data and all(len(s.folds) == 5 for s in few.scenarios)
+    assert few.models == zero.models and all(model in everywhere for model in few.models)

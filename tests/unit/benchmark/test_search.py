@@ -14,7 +14,14 @@ import yaml
 from xpert_core.benchmark import search_config
 from xpert_core.benchmark.runner import write_split
 from xpert_core.benchmark.search import MOST_ATTEMPTS, run, splits_of
-from xpert_core.benchmark.search_config import Range, SearchConfig, draw, seed_of, spec_of
+from xpert_core.benchmark.search_config import (
+    Range,
+    SearchConfig,
+    check_params,
+    draw,
+    seed_of,
+    spec_of,
+)
 from xpert_core.benchmark.search_report import (
     Difference,
     difference,
@@ -263,6 +270,12 @@ def one_fold(tmp_path_factory: pytest.TempPathFactory):
     data = TrainingData.load(DATA)
     write_split(search.bench, search.bench.scenarios[0], data, folder / "splits")
     return search, data, splits_of(search, data, folder)
+
+
+def test_a_setting_that_the_model_lacks_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="ridge cannot be made") as caught:
+        check_params(load(tmp_path), {"depth": 3})
+    assert "'depth': 3" in caught.value.where and "'space'" in caught.value.fix
 
 
 def test_a_diverged_trial_is_a_failed_one(one_fold) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from xpert_core.learning.folds import (
     Folds,
     Labels,
     check_folds,
-    labels_from_obs,
     labels_of,
     make_folds,
     withhold_unknown,
@@ -123,6 +123,57 @@ def test_a_frequent_drug_and_unknown_compounds_are_never_held_out(data: Training
     assert (folds.parts[:, unknown] == NONE).any()
 
 
+def panel_labels(drug: np.ndarray, cell: np.ndarray) -> Labels:
+    """Rows of one dose and time, each drug its own scaffold."""
+    drug, cell = np.char.add("d", drug.astype(str)), np.char.add("c", cell.astype(str))
+    blank = np.full(len(drug), "", dtype="<U1")
+    condition = np.char.add(np.char.add(cell, "|"), drug)
+    return Labels(drug, drug, cell, condition, cell, blank, blank, np.zeros(len(drug), dtype=bool))
+
+
+#: Rows of 14 drugs, as uneven as those of patients are.
+FEW_DRUGS = (118, 96, 90, 75, 60, 48, 37, 28, 20, 14, 10, 8, 6, 3)
+
+
+@pytest.mark.parametrize("scenario", ["cold-drug", "cold-scaffold"])
+@pytest.mark.parametrize("layout", ["11 cell lines by 32 drugs", "14 uneven drugs"])
+def test_few_drugs_are_all_held_out(layout: str, scenario: str) -> None:
+    """Each has more than 2 % of the rows, as in PANACEA and CDS-DB."""
+    if layout == "14 uneven drugs":
+        drug = np.repeat(np.arange(len(FEW_DRUGS)), FEW_DRUGS)
+        least = 100
+    else:
+        drug, least = np.repeat(np.arange(32), 11), 60
+    own = panel_labels(drug, np.arange(len(drug)) % 11)
+    folds = make_folds(own, scenario)
+    tested = (folds.parts == TEST).sum(axis=1)
+    assert tested.min() >= least and tested.sum() == len(drug)
+    assert ((folds.parts == VALID).sum(axis=1) >= 0.1 * len(drug)).all()
+
+
+def test_a_drug_of_three_times_the_mean_stays_in_training() -> None:
+    drug = np.repeat(np.arange(9), [80, *[8] * 8])
+    own = panel_labels(drug, np.arange(len(drug)) % 7)
+    folds = make_folds(own, "cold-drug")
+    assert (folds.parts[:, drug == 0] == TRAIN).all()
+    assert ((folds.parts == TEST).sum(axis=0)[drug != 0] == 1).all()
+
+
+def test_too_few_drugs_say_which_stay_in_training_and_why() -> None:
+    drug = np.repeat(np.arange(6), [80, 8, 8, 8, 8, 8])
+    own = panel_labels(drug, np.arange(len(drug)) % 7)
+    unknown = replace(own, unknown=drug == 5)
+    with pytest.raises(DataError, match="at least 6 groups") as caught:
+        make_folds(unknown, "cold-drug")
+    # 120 rows of 5 drugs with a structure: three times the mean is 72.
+    assert caught.value.where == (
+        "4 of drug, of 6: 1 hold compounds without a published structure and 1 have more than "
+        "72 rows, and stay in training"
+    )
+    assert caught.value.fix.startswith("Ask for 3 folds (n_folds), or give data with more of them")
+    assert len(make_folds(unknown, "cold-drug", n_folds=3)) == 3
+
+
 def test_rows_can_be_left_out(data: TrainingData) -> None:
     folds = make_folds(labels_of(data), "warm-start", rows=data.readout == 1)
     assert (folds.parts[:, data.readout == 0] == NONE).all()
@@ -218,6 +269,80 @@ def test_a_leak_with_a_right_hash_is_refused(data: TrainingData, tmp_path: Path)
         load_folds(tmp_path / "leak.csv", data)
 
 
+def test_a_compound_that_could_be_a_held_out_drug_is_refused(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    """Folds as drawn train on every compound of unknown structure."""
+    drawn = make_folds(labels_of(data), "cold-drug")
+    withheld = withhold_unknown(drawn, data)
+    assert (drawn.parts != withheld.parts).any()
+    save_folds(tmp_path / "leak.csv", drawn, data)
+    with pytest.raises(DataError, match="unknown structure that could be a held-out") as caught:
+        load_folds(tmp_path / "leak.csv", data)
+    assert "cold-drug, fold 1, first: " in caught.value.where and caught.value.fix
+    save_folds(tmp_path / "folds.csv", withheld, data)
+    assert (load_folds(tmp_path / "folds.csv", data).parts == withheld.parts).all()
+
+
+@pytest.mark.parametrize("side", ["valid", "test"])
+def test_without_shots_a_held_out_pair_is_not_trained_on(side: str) -> None:
+    own = few_shot_labels()
+    folds = make_folds(own, "cold-dose-time-zero")
+    parts = folds.parts.copy()
+    pair = np.char.add(own.cell, own.drug)
+    left = int(np.flatnonzero((pair == "a0") & (parts[1] == NONE))[0])
+    held = VALID if side == "valid" else TEST
+    other = TEST if side == "valid" else VALID
+    parts[1, left] = TRAIN
+    parts[1, (pair == "a0") & (parts[1] == other)] = NONE
+    planted = Folds(folds.scenario, 0, parts)
+    with pytest.raises(DataError, match=rf"1 cell-drug pair\(s\) in both train and {side}") as e:
+        check_folds(planted, own)
+    assert e.value.where == "cold-dose-time-zero, fold 2, first: a | 0"
+    assert (parts[1] == held).any()
+    check_folds(Folds(SCENARIOS["cold-dose-time-one"], 0, parts), own)
+
+
+def test_a_saved_split_without_shots_that_trains_on_a_tested_pair_is_refused(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    """One cell line, 20 drugs in series of doses and one with a single dose; the hash is right."""
+    drugs = np.unique(data.drug_index)[:20]
+    series = replace(
+        data,
+        cells=data.cells[:1],
+        cell_index=np.zeros(len(data), dtype=np.int64),
+        drug_index=np.resize(drugs, len(data)),
+        dose_um=(np.arange(len(data)) // 20 + 1).astype(np.float32),
+    )
+    rows = series.drug_index != drugs[0]
+    rows[0] = True
+    folds = make_folds(labels_of(series), "cold-dose-time-zero", rows=rows)
+    parts = folds.parts.copy()
+    save_folds(tmp_path / "folds.csv", folds, series)
+    assert (load_folds(tmp_path / "folds.csv", series).parts == parts).all()
+    parts[0, np.flatnonzero(rows & (parts[0] == NONE))[0]] = TRAIN
+    save_folds(tmp_path / "leak.csv", Folds(folds.scenario, 0, parts), series)
+    with pytest.raises(DataError, match=r"leaks: 1 cell-drug pair\(s\) in both train"):
+        load_folds(tmp_path / "leak.csv", series)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "doses", "part", "words"),
+    [
+        ("cold-dose-time-zero", 4, "train", "or ask for cold-dose-time-one, "),
+        ("cold-dose-time-one", 2, "valid", "data with dose or time series"),
+    ],
+)
+def test_an_empty_part_says_what_to_do(scenario: str, doses: int, part: str, words: str) -> None:
+    own = panel_labels(np.repeat(np.arange(6), doses), np.zeros(6 * doses, dtype=np.int64))
+    dose = np.tile(np.arange(doses), 6).astype(str)
+    own = replace(own, condition=np.char.add(np.char.add(own.condition, "|"), dose))
+    with pytest.raises(DataError, match=f"The {part} part has no rows") as caught:
+        make_folds(own, scenario)
+    assert words in caught.value.fix
+
+
 def test_scaffolds_hold_a_drug_s_structures_together(data: TrainingData) -> None:
     labels = labels_of(data)
     by_drug = pd.Series(labels.scaffold).groupby(labels.drug).nunique()
@@ -229,24 +354,19 @@ def test_scaffolds_hold_a_drug_s_structures_together(data: TrainingData) -> None
         assert (labels.scaffold[rows] == f"no ring: {key}").all()
 
 
-def test_labels_of_a_published_table() -> None:
-    obs = pd.DataFrame(
-        {
-            "pert_id": ["d1", "d1", "d2"],
-            "canonical_smiles": ["c1ccccc1C", "c1ccccc1C", "c1ccccc1O"],
-            "pert_dose": [1.0, 1.0, 10.0],
-            "pert_time": [24, 24, 6],
-            "Patient ID": ["p1", "p2", "p2"],
-            "Cancer subtype": ["AML", "AML", np.nan],
-        }
-    )
-    found = labels_from_obs(obs, np.array([[0, 1], [0, 1], [2, 2.0]]))
-    assert found.patient.tolist() == ["p1", "p2", "p2"]
-    assert found.control[0] == found.control[1] != found.control[2]
-    assert len(set(found.scaffold)) == 1 and len(set(found.condition)) == 3
-    assert found.cancer.tolist() == ["AML", "AML", ""]
-    with pytest.raises(DataError, match="names no drug"):
-        labels_from_obs(obs.drop(columns="pert_id"), np.zeros((3, 2)))
+@pytest.mark.parametrize("package", ["benchmark", "learning", "preparation"])
+def test_every_error_says_how_to_fix_it(package: str) -> None:
+    import xpert_core
+    from xpert_core import errors
+
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+    silent = []
+    for path in sorted((Path(xpert_core.__file__).parent / package).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in kinds:
+                given = {word.arg for word in node.keywords}
+                silent += [f"{path.name}:{node.lineno}"] if "fix" not in given else []
+    assert silent == []
 
 
 def with_patients(data: TrainingData) -> TrainingData:

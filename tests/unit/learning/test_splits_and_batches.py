@@ -107,3 +107,15 @@ def test_damaged_training_data(tmp_path: Path) -> None:
     path.write_bytes(DATA.read_bytes()[:5000])
     with pytest.raises(DataError, match="cannot be read"):
         TrainingData.load(path)
+
+
+def test_few_drugs_are_held_out_up_to_three_times_their_mean(data: TrainingData) -> None:
+    """Each of 32 drugs has more than 2 % of the rows, as in PANACEA."""
+    structured = np.flatnonzero([":" not in key for key in data.drug_keys])
+    n = len(data)
+    few = replace(data, drug_index=structured[np.arange(n) % 32])
+    split = split_by_drug(few)
+    assert len(split.valid) >= 0.05 * n and len(split.test) >= 0.05 * n
+    often = np.where(np.arange(n) % 2, structured[np.arange(n) % 16], structured[16])
+    held = split_by_drug(replace(data, drug_index=often), valid=0.4, test=0.4)
+    assert (often[held.train] == structured[16]).sum() == n // 2

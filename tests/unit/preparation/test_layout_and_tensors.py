@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,8 +127,9 @@ def test_bad_files_of_the_layout_are_told(tmp_path: Path) -> None:
     whole = path.read_bytes()
 
     def refused(message: str) -> None:
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(DataError, match=message) as caught:
             prepare_published(path, out)
+        assert caught.value.where and caught.value.fix
 
     path.write_bytes(whole[: len(whole) // 2])
     refused("damaged, cut off")
@@ -148,6 +150,10 @@ def test_bad_files_of_the_layout_are_told(tmp_path: Path) -> None:
     refused("Only 300 of the 978 landmark genes")
     good[:0].copy().write_h5ad(path)
     refused("has no row")
+    with h5py.File(path, "r+") as file:
+        del file["X"]
+        file["X"] = np.zeros((2, 978), dtype=np.float32)
+    refused("do not have the same rows")
     assert not out.exists()
 
 

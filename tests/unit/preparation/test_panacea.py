@@ -114,9 +114,9 @@ def test_bad_sheets_are_told(
 ) -> None:
     assert callable(change)
     counts, samples, out = write(tmp_path, table, change(sheet))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         prepare_panacea(counts, samples, out)
-    assert not out.exists()
+    assert not out.exists() and caught.value.where and caught.value.fix
 
 
 def test_samples_on_one_side_only_are_counted(
