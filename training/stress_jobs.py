@@ -188,7 +188,7 @@ def same_weights(one: Path, other: Path) -> bool:
 #: Parameters, steps of progress between two kills at most, and the comparison, of each kind.
 KINDS = {
     "train": (train_params, 4, compare_trainings),
-    "finetune": (finetune_params, 120, compare_finetunings),
+    "finetune": (finetune_params, 50, compare_finetunings),
 }
 
 
