@@ -318,7 +318,7 @@ def test_the_verdict_puts_references_first_and_names_those_without_a_score() -> 
     text = verdict(own, apart, "XPert", config)
     assert "beats near, net, blind ridge" in text
     assert "not run: ridge, mlp-no-drug" in text, "a blind ridge is no ridge"
-    assert "mean-cell cannot answer here" in text
+    assert "mean-cell, mean-control cannot answer here" in text
 
 
 def test_stars_of_a_p_value_are_not_bold_and_bars_do_not_end_a_cell() -> None:
