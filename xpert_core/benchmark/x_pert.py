@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xpert_core.benchmark.markdown import Section, place_of, table
@@ -42,13 +43,13 @@ def x_pert_scores(finished: Sequence[Finished]) -> pd.DataFrame:
     )
 
 
-def x_pert_rows(finished: Sequence[Finished]) -> pd.DataFrame:
+def x_pert_rows(finished: Sequence[Finished], scaffold: np.ndarray | None = None) -> pd.DataFrame:
     """PCC of x_pert of every row, as `tables.row_table`; a head of its own is another model."""
     parts = []
     for form, column in ROW_PCC.items():
         known = [f for f in finished if column in f.rows and f.rows[column].notna().any()]
         if known:
-            rows = row_table(known, column).dropna(subset=["value"])
+            rows = row_table(known, column, scaffold).dropna(subset=["value"])
             parts.append(rows.assign(model=rows["model"].map(lambda name, f=form: line(name, f))))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
@@ -60,7 +61,7 @@ def line(model: str, form: str) -> str:
 
 def section(results: Results) -> Section | None:
     """PCC with intervals and the other metrics, by scenario; None where nothing was measured."""
-    rows, scores = x_pert_rows(results.finished), x_pert_scores(results.finished)
+    rows, scores = x_pert_rows(results.finished, results.scaffold), x_pert_scores(results.finished)
     if rows.empty:
         return None
     intervals = interval_table(rows)

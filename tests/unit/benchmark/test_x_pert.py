@@ -12,8 +12,10 @@ import yaml
 
 from xpert_core.benchmark.config import BenchmarkConfig
 from xpert_core.benchmark.report import write_report
+from xpert_core.benchmark.results import Results
 from xpert_core.benchmark.runner import Finished, run
 from xpert_core.benchmark.scoring import HEAD, IMPLIED, ROW_PCC, score_x_pert
+from xpert_core.benchmark.x_pert import section, x_pert_rows
 from xpert_core.tokens.dataset import TrainingData
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,3 +120,20 @@ def same(one: Finished, other: Finished) -> None:
     pd.testing.assert_frame_equal(one.rows, other.rows, rtol=1e-5)
     for name, value in one.facts["x_pert"][IMPLIED].items():
         assert value == pytest.approx(other.facts["x_pert"][IMPLIED][name], rel=1e-5), name
+
+
+def test_intervals_of_new_scaffolds_are_over_scaffolds(tmp_path: Path) -> None:
+    values = {
+        "name": "scaffold", "data": str(DATA), "n_folds": 3, "seeds": [0], "workers": 1,
+        "scenarios": [{"name": "cold-scaffold", "readout": "level 3", "folds": [1]}],
+        "models": ["control", "mean-cell"],
+    }  # fmt: skip
+    path = tmp_path / "bench.yaml"
+    path.write_text(yaml.safe_dump(values))
+    config = BenchmarkConfig.load(path)
+    found = run(config, tmp_path / "out")
+    results = Results.collect(config, found, tmp_path / "out")
+    rows = x_pert_rows(found, results.scaffold)
+    assert set(rows["model"]) == {"control", "mean-cell"} and rows["scaffold"].nunique() > 1
+    part = section(results)
+    assert part is not None and "cold-scaffold" in part.text
