@@ -34,9 +34,10 @@ class BaselineInfo:
     Attributes
     ----------
     name, label : str
-    knows_cell, knows_drug : bool
-        Whether it can only answer for cell lines, or drugs, it was fitted on. The paper leaves
-        such a mean out where these are new; a network without them is asked all the same.
+    knows_cell, knows_drug, knows_control : bool
+        Whether it can only answer for cell lines, drugs or control profiles it was fitted on. The
+        paper leaves such a mean out where these are new; a network without them is asked all the
+        same.
     seeded : bool
         Whether its numbers depend on a seed.
     grouped : bool
@@ -49,6 +50,7 @@ class BaselineInfo:
     label: str
     knows_cell: bool = False
     knows_drug: bool = False
+    knows_control: bool = False
     seeded: bool = False
     grouped: bool = False
     differs: str = ""
@@ -58,7 +60,12 @@ class BaselineInfo:
         # A patient's cell is the cancer, which is known where only the patient is new.
         new_cell = scenario in ("cold-cell", "unseen-cancer")
         new_drug = scenario in ("cold-drug", "cold-scaffold")
-        return not ((self.knows_cell and new_cell) or (self.knows_drug and new_drug))
+        new_control = scenario in ("cold-cell", "unseen-patient", "unseen-cancer")
+        return not (
+            (self.knows_cell and new_cell)
+            or (self.knows_drug and new_drug)
+            or (self.knows_control and new_control)
+        )
 
 
 _Class = TypeVar("_Class", bound=Callable[..., Any])

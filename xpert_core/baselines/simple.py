@@ -82,7 +82,7 @@ class MeanOfCell(_GroupMean):
         return data.cell_index[rows]
 
 
-@register(BaselineInfo("mean-control", "mean of the control profile", knows_cell=True))
+@register(BaselineInfo("mean-control", "mean of the control profile", knows_control=True))
 class MeanOfControl(_GroupMean):
     """Mean change of the training rows with the same control profile and read-out.
 

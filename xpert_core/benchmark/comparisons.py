@@ -10,8 +10,8 @@ import pandas as pd
 from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec
 from xpert_core.benchmark.markdown import Section, p_value, place_of, table
 from xpert_core.benchmark.models import OF_THE_BENCHMARK, recipe_of
-from xpert_core.benchmark.results import Results
-from xpert_core.benchmark.tables import difference_table, row_table, unit_words, with_interval
+from xpert_core.benchmark.results import Results, matched_rows
+from xpert_core.benchmark.tables import difference_table, unit_words, with_interval
 from xpert_core.learning.folds import SCENARIOS
 from xpert_core.model.config import ModelConfig
 
@@ -110,26 +110,29 @@ def _word(key: str, value: Any) -> str:
     return {"": "none", "True": "on", "False": "off"}.get(str(value), str(value))
 
 
-def paired(rows: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
-    """Lines of `difference_table` for one pair of models."""
-    return difference_table(rows[rows["model"].isin([one, other])], one)
-
-
 def drug_section(results: Results) -> Section | None:
     """Whether the models use the drug; None where no variant was run."""
     pairs = drug_pairs(results.config)
     if not pairs:
         return None
-    centred = row_table(results.finished, "pcc_centred", results.scaffold)
+    known = {str(f.facts["model"]) for f in results.finished}
+    pairs = [pair for pair in pairs if {spec.name for spec in pair} <= known]
+    # Of each pair: differences of the PCC and of the centred PCC, everywhere.
+    apart = [
+        [
+            difference_table(
+                matched_rows(results.finished, one.name, other.name, results.scaffold, metric),
+                one.name,
+            )
+            for metric in ("pcc", "pcc_centred")
+        ]
+        for one, other in pairs
+    ]
     text = [_DRUG_NOTE]
     for scenario, readout, _ in results.places():
         lines = []
-        for true, variant in pairs:
-            pcc, inner = (
-                results.at(paired(rows, true.name, variant.name), scenario, readout)
-                for rows in (results.at(results.rows, scenario, readout),
-                             results.at(centred, scenario, readout))
-            )  # fmt: skip
+        for (true, variant), found in zip(pairs, apart, strict=True):
+            pcc, inner = (results.at(one, scenario, readout) for one in found)
             if len(pcc) and len(inner):
                 lines.append([f"{true.name} minus {variant.name}",
                               _drugs_of(variant.drug, scenario), str(pcc["folds"].iloc[0]),
@@ -199,11 +202,12 @@ def ablation_section(results: Results) -> Section | None:
 
 _DRUG_NOTE = """\
 The same model with the drugs as they are, minus with all drugs' structures taken away (zeroed) or
-dealt out anew among the drugs (shuffled), in training too; on the same rows. Where the drugs are
+dealt out anew among the drugs (shuffled), in training too; on the same rows, and on the seeds that
+both have. Where the drugs are
 known, a shuffled drug still has a structure of its own, the same in training and test: such a pair
 says what the right structure adds, not whether the drug matters. With its structure a
 drug of XPert loses its place in the graph. Cell-centred: after the mean change of the cell line
 (where it is new: of all training rows), which needs no drug, is taken from both."""
 _ABLATION_NOTE = """\
-PCC of {model} minus that of the variant on the same rows: above 0 where the change costs something.
-Intervals as in the first tables."""
+PCC of {model} minus that of the variant on the same rows and seeds: above 0 where the change costs
+something. Intervals as in the first tables."""

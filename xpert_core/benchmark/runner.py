@@ -26,7 +26,7 @@ from xpert_core.benchmark.models import (
     with_drug_input,
 )
 from xpert_core.benchmark.predictions import Predictions
-from xpert_core.benchmark.scoring import score_x_deg, score_x_pert
+from xpert_core.benchmark.scoring import IMPLIED, ROW_PCC, score_x_deg, score_x_pert
 from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
 from xpert_core.files import atomic_path, sha256_bytes, write_bytes_atomic
@@ -170,7 +170,7 @@ def averaged(
             path = out / "tasks" / sha256_bytes(f"mean of {parts}".encode())[:16]
             stored = read_task(path) if path.with_suffix(".json").is_file() else None
             # Means stored before x_pert was scored are made anew where that is possible.
-            again = stored and "x_pert" not in stored.facts and all(f.predictions for f in seeds)
+            again = stored and _lacks_x_pert(stored, data) and all(f.predictions for f in seeds)
             if stored is None or again:
                 folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
                 mean = _mean_of(seeds, data, folds.split(place[1] - 1).train)
@@ -195,9 +195,15 @@ def _mean_of(seeds: list[Finished], data: TrainingData, train: np.ndarray) -> Fi
     return Finished(rows.merge(columns, on="row", how="left"), facts)
 
 
+def _lacks_x_pert(task: Finished, data: TrainingData) -> bool:
+    """Whether measured profiles were not scored: values and rows belong together."""
+    measured = bool(data.has_x_pert[task.rows["row"]].any())
+    return "x_pert" not in task.facts or measured != (ROW_PCC[IMPLIED] in task.rows)
+
+
 def _with_x_pert(path: Path, task: Finished, data: TrainingData) -> Finished:
     """A task stored before x_pert was scored, completed from its predictions if they were kept."""
-    if "x_pert" in task.facts or task.predictions is None:
+    if task.predictions is None or not _lacks_x_pert(task, data):
         return task
     kept = Predictions.load(task.predictions)
     values, columns = score_x_pert(data, kept.rows, kept.x_deg)

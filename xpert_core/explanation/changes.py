@@ -142,7 +142,8 @@ def compare_changes(
         balanced,
         spread,
         {name: int(thresholds.passes(one.difference, one.p).sum()) for name, one in found.items()},
-        _provenance(pairs, groups, thresholds, labels, seed),
+        _provenance(pairs, groups, thresholds, labels, seed)
+        | {"test": difference.statistic, "variance_a_over_b": spread},
     )
 
 
@@ -157,7 +158,7 @@ def _smaller_varies_more(spread: float, n_a: int, n_b: int) -> bool:
     """Whether the smaller group's variance is so much the larger one; `spread` is A over B."""
     if n_a == n_b:
         return False
-    return (spread if n_a < n_b else 1 / spread) > UNEQUAL
+    return spread > UNEQUAL if n_a < n_b else spread * UNEQUAL < 1
 
 
 def _provenance(

@@ -281,6 +281,8 @@ def test_rules_of_applicability_and_statements() -> None:
     assert set(known) == allowed["warm-start"]
     assert set(known) - allowed["cold-drug"] == {"mean-drug"}
     assert set(known) - allowed["cold-cell"] == {"mean-cell", "mean-control"}
+    patients = {name for name, info in known.items() if info.applies("unseen-patient")}
+    assert set(known) - patients == {"mean-control"}, "a new patient has a control of their own"
     for name in ("transigen", "prnet", "deepce", "ciger", "mean"):
         assert len(known[name].differs) > 40
     with pytest.raises(DataError, match="no baseline named 'gears'"):

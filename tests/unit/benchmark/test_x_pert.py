@@ -12,7 +12,7 @@ import yaml
 
 from xpert_core.benchmark.config import BenchmarkConfig
 from xpert_core.benchmark.report import write_report
-from xpert_core.benchmark.results import Results
+from xpert_core.benchmark.results import Results, matched_rows
 from xpert_core.benchmark.runner import Finished, run
 from xpert_core.benchmark.scoring import HEAD, IMPLIED, ROW_PCC, score_x_pert
 from xpert_core.benchmark.x_pert import section, x_pert_rows
@@ -68,6 +68,19 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkConfig
     return BenchmarkConfig.load(path), folder / "out"
 
 
+def test_a_variant_is_compared_on_the_seeds_that_both_have() -> None:
+    def task(model: str, seed: int, pcc: float) -> Finished:
+        rows = pd.DataFrame({"row": [0, 1], "readout": 1, "drug": ["a", "b"], "cell": "c"})
+        facts = {"scenario": "cold-drug", "fold": 1, "model": model, "seed": seed}
+        return Finished(rows.assign(pcc=pcc), facts)
+
+    lucky = [task("XPert", 0, 0.1), task("XPert", 1, 0.4), task("variant", 0, 0.2)]
+    matched = matched_rows(lucky, "XPert", "variant").groupby("model")["value"].mean()
+    assert matched.to_dict() == {"XPert": 0.1, "variant": 0.2}
+    apart = matched_rows([*lucky[1:]], "XPert", "variant").groupby("model")["value"].mean()
+    assert apart.to_dict() == {"XPert": 0.4, "variant": 0.2}, "no seed is shared: all are taken"
+
+
 def stored(out: Path, model: str) -> Path:
     """Task of a model, without suffix."""
     for path in (out / "tasks").glob("*.json"):
@@ -108,6 +121,8 @@ def test_a_run_scores_reports_and_completes_old_tasks(
 
     for model in ("ridge", "control"):
         forget_x_pert(stored(out, model))
+    half = stored(out, "ridge").with_suffix(".json")  # values without their rows
+    half.write_text(json.dumps({**json.loads(half.read_text()), "x_pert": {HEAD: {"pcc": 0.5}}}))
     again = {str(f.facts["model"]): f for f in run(config, out, stored_only=True)}
     assert "x_pert" not in again["control"].facts, "its predictions were not kept"
     same(again["ridge"], found["ridge"])

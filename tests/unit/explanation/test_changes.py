@@ -91,6 +91,8 @@ def test_a_smaller_group_that_varies_more_is_named() -> None:
     assert (one.p < 0.05).sum() < 1.5 * 0.05 * N_GENES
     turned = groups_by_value(pairs.pairs, "response", ["N"], ["R"])
     assert replace(wider, groups=turned, spread=0.25).smaller_varies_more
+    assert replace(wider, groups=turned, spread=0.0).smaller_varies_more
+    assert wider.provenance["test"] == "Welch's t"
     assert not replace(wider, spread=0.25).smaller_varies_more
 
 
