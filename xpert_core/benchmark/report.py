@@ -63,13 +63,13 @@ def report_of(results: Results) -> Path:
 _NOTES = """\
 PCC: Pearson correlation of predicted and measured change (x_deg) of each test row over genes.
 Tables with ± give mean and standard deviation over folds of the mean over seeds; intervals in
-brackets are 95 % bootstraps over drugs (over scaffolds, cell lines, patients or cancers where these
-are new), which is the unit of the claim; one of them has no interval, and says nothing of others. A
-model that ran on other folds than the main one is compared with it on the shared rows alone, and
-not ranked. Other forms of XPert are set against XPert on the seeds that both have. Epochs,
-penalties and neighbours were chosen on each fold's validation part alone, which holds other drugs, cell lines
-or conditions by the same rule as the test part. Settings of a recipe are taken as given: where they
-were chosen is for its author to say."""
+brackets are 95 % bootstraps over drugs (over scaffolds, cell lines, patients or cancers where
+these are new), which is the unit of the claim; one of them has no interval, and says nothing of
+others. A model that ran on other folds than the main one is compared with it on the shared rows
+alone, and not ranked. Other forms of XPert are set against XPert on the seeds that both have.
+Epochs, penalties and neighbours were chosen on each fold's validation part alone, which holds
+other drugs, cell lines or conditions by the same rule as the test part. Settings of a recipe are
+taken as given: where they were chosen is for its author to say."""
 
 
 _NO_CENTRE = f"""\
