@@ -23,6 +23,18 @@ from xpert_core.store.job_records import CANCELLED, DONE, RUNNING, SUBMITTED
 EVERY_S = 1.0
 #: Lines of the log shown.
 LOG_LINES = 200
+#: What the numbers of a training are, in words; others go by their own names.
+CURVES = {
+    "train_total": "loss, all terms",
+    "train_deg_mse": "error of the change (MSE)",
+    "train_deg_pcc": "1 - correlation of the change",
+    "train_pert_mse": "error of the profile after treatment (MSE)",
+    "train_cell_class": "cell or tissue not recognised",
+    "train_direction": "direction of the change",
+    "pcc_level3": "correlation, log2 change",
+    "pcc_level5": "correlation, z-score",
+    "score": "score that chooses the epoch",
+}
 #: Names that stand for a position, not for a curve.
 POSITIONS = ("epoch", "step")
 
@@ -158,7 +170,8 @@ def metric_table(metrics: list[dict[str, Any]]) -> pd.DataFrame:
 def metric_charts(table: pd.DataFrame) -> list[Chart]:
     """Curves of training and, on an axis of their own, of validation."""
     training = table["curve"].str.contains("^train|loss", case=False)
-    parts = {"Training": table[training], "Validation": table[~training]}
+    named = table.assign(curve=table["curve"].replace(CURVES))
+    parts = {"Training": named[training], "Validation": named[~training]}
     return [_curves(part, title) for title, part in parts.items() if not part.empty]
 
 
@@ -166,7 +179,7 @@ def _curves(table: pd.DataFrame, title: str) -> Chart:
     base = alt.Chart(table).encode(
         x=alt.X("position:Q", title="Epoch or step", axis=alt.Axis(tickMinStep=1, format="~g")),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
-        color=alt.Color("curve:N", title="Curve"),
+        color=alt.Color("curve:N", title="Curve", legend=alt.Legend(labelLimit=300)),
         tooltip=["curve:N", "position:Q", alt.Tooltip("value:Q", format=".4g")],
     )
     lines = base.mark_line().encode(strokeDash=alt.StrokeDash("curve:N", title="Curve"))

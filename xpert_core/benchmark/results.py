@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,15 +93,8 @@ class Results:
             for name in means
             if name in own
         ]
-        near = difference_table(rows, model, own)
-        # One seed against the mean of three would mistake the luck of a seed for the variant's.
         forms = sorted(own & {m.name for m in config.models} & set(rows["model"]))
-        near = near[~near["model"].isin(forms)]
-        near = pd.concat(
-            [near, *(difference_table(matched_rows(finished, model, form, scaffold), model, {form})
-                     for form in forms)],
-            ignore_index=True,
-        )  # fmt: skip
+        matched = {form: matched_rows(finished, model, form, scaffold) for form in forms}
         return cls(
             config=config,
             finished=finished,
@@ -112,7 +105,7 @@ class Results:
             folds=fold_table(scores, model),
             rows=rows,
             intervals=interval_table(rows),
-            differences=near,
+            differences=seed_by_seed(difference_table(rows, model, own), model, matched),
             of_means=pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(),
             out=out,
             scaffold=scaffold,
@@ -172,6 +165,26 @@ def own_models(config: BenchmarkConfig, finished: Sequence[Finished]) -> frozens
     )
 
 
+def seed_by_seed(
+    differences: pd.DataFrame, model: str, matched: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Differences in which the other forms of a model are compared on the seeds that both have.
+
+    One seed against the mean of three would take the luck of a seed for the variant's.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        From `difference_table`.
+    model : str
+    matched : mapping of str to DataFrame
+        Rows of `model` and of each other form, from `matched_rows`.
+    """
+    others = differences[~differences["model"].isin(list(matched))]
+    forms = [difference_table(rows, model, {form}) for form, rows in matched.items()]
+    return pd.concat([others, *forms], ignore_index=True)
+
+
 def matched_rows(
     finished: Sequence[Finished],
     one: str,
@@ -180,10 +193,14 @@ def matched_rows(
     metric: str = "pcc",
 ) -> pd.DataFrame:
     """Rows of two models, as `row_table`, of the seeds that both have where they share any."""
+    return row_table(matched_tasks(finished, one, other), metric, scaffold)
+
+
+def matched_tasks(finished: Sequence[Finished], one: str, other: str) -> list[Finished]:
+    """Tasks of two models, of the seeds that both have where they share any."""
     seeds = [{f.facts["seed"] for f in finished if f.facts["model"] == m} for m in (one, other)]
     kept = seeds[0] & seeds[1] or seeds[0] | seeds[1]
-    both = [f for f in finished if f.facts["model"] in (one, other) and f.facts["seed"] in kept]
-    return row_table(both, metric, scaffold)
+    return [f for f in finished if f.facts["model"] in (one, other) and f.facts["seed"] in kept]
 
 
 def scored_rows(rows: pd.DataFrame) -> np.ndarray:

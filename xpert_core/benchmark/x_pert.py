@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.benchmark.markdown import Section, place_of, table
-from xpert_core.benchmark.results import Results
+from xpert_core.benchmark.results import Results, matched_tasks, seed_by_seed
 from xpert_core.benchmark.runner import Finished
 from xpert_core.benchmark.scoring import HEAD, ROW_PCC
 from xpert_core.benchmark.tables import difference_table, interval_table, row_table, with_interval
@@ -54,6 +54,18 @@ def x_pert_rows(finished: Sequence[Finished], scaffold: np.ndarray | None = None
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
+def _of_forms(results: Results) -> dict[str, pd.DataFrame]:
+    """Rows of the main model and of each other form, of the seeds that both have."""
+    found = {}
+    for form in sorted(results.own & {m.name for m in results.config.models}):
+        tasks = matched_tasks(results.finished, results.model, form)
+        rows = x_pert_rows(tasks, results.scaffold)
+        for name in (form, line(form, HEAD)):
+            if len(rows) and name in set(rows["model"]):
+                found[name] = rows[rows["model"].isin([results.model, name])]
+    return found
+
+
 def line(model: str, form: str) -> str:
     """Name of a model's line."""
     return f"{model}, {HEAD}" if form == HEAD else model
@@ -65,7 +77,9 @@ def section(results: Results) -> Section | None:
     if rows.empty:
         return None
     intervals = interval_table(rows)
-    differences = difference_table(rows, results.model, results.own)
+    differences = seed_by_seed(
+        difference_table(rows, results.model, results.own), results.model, _of_forms(results)
+    )
     scores["line"] = [line(m, f) for m, f in zip(scores["model"], scores["form"], strict=True)]
     # Seeds first, so that a fold with more of them does not count more.
     means = scores.groupby(["scenario", "line", "metric", "fold"], sort=False)["value"].mean()

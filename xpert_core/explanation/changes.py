@@ -15,6 +15,7 @@ from xpert_core.explanation.differential import (
     STATISTICS,
     BalancedCount,
     Differential,
+    Test,
     Thresholds,
     balanced_changes,
     change_table,
@@ -117,7 +118,6 @@ def compare_changes(
     in_b = groups.patient_in_b
     labels = relabellings(in_b, N_COUNTED, seed)
     spread = _spread(change, in_b)
-    unequal = _smaller_varies_more(spread, groups.n_a, groups.n_b)
     steps.begin("Change in each group")
     balanced = balanced_changes(change, in_b, thresholds, seed=seed)
     steps.end()
@@ -126,7 +126,7 @@ def compare_changes(
         in_b,
         genes,
         measure=f"change under treatment ({pairs.unit})",
-        test=welch_test if unequal else moderated_test,
+        test=deciding_test(change, in_b),
         labels=labels,
         thresholds=thresholds,
         steps=steps,
@@ -145,6 +145,19 @@ def compare_changes(
         _provenance(pairs, groups, thresholds, labels, seed)
         | {"test": difference.statistic, "variance_a_over_b": spread},
     )
+
+
+def deciding_test(change: np.ndarray, in_b: np.ndarray) -> Test:
+    """Welch's test where the smaller group varies more, else the moderated t.
+
+    Parameters
+    ----------
+    change : ndarray, shape (N, G)
+    in_b : ndarray of bool, shape (N,)
+    """
+    n_b = int(in_b.sum())
+    unequal = _smaller_varies_more(_spread(change, in_b), len(in_b) - n_b, n_b)
+    return welch_test if unequal else moderated_test
 
 
 def _spread(change: np.ndarray, in_b: np.ndarray) -> float:

@@ -53,8 +53,12 @@ def null_sentence(one: Differential, name: str) -> str:
         f"{name}: {null.observed_nominal} genes have p < 0.05 before correction; with permuted "
         f"labels it is {middle:.0f} (5 to 95 %: {low:.0f} to {high:.0f}), so a count like this "
         f"comes with chance {_chance(null.p_nominal)}. By that test's own corrected p "
-        f"{null.observed} pass, where permuted labels give at least as many in "
-        f"{_chance(null.p)} of cases."
+        + (
+            f"{null.observed} pass; as many with permuted labels come with chance "
+            f"{_chance(null.p)}."
+            if null.observed
+            else "none passes."
+        )
     )
 
 

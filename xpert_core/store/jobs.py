@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,9 @@ class JobQueue:
         StoreError
             There is none, or it is another owner's.
         """
+        owner = owner or self._owner
         with self._database.reading("The job could not be read") as session:
-            return job_of(readable(session, JobRow, job_id, owner or self._owner))
+            return _as_seen_by(owner, job_of(readable(session, JobRow, job_id, owner)))
 
     def find(
         self, owner: str | None = None, *, kinds: Sequence[str] = (), limit: int = 500
@@ -101,7 +103,7 @@ class JobQueue:
         if kinds:
             query = query.where(JobRow.kind.in_(kinds))
         with self._database.reading("The jobs could not be listed") as session:
-            return [job_of(row) for row in session.scalars(query)]
+            return [_as_seen_by(owner, job_of(row)) for row in session.scalars(query)]
 
     def events(
         self,
@@ -234,6 +236,13 @@ def clock(session: Session) -> datetime:
         return utc_now()
     now: datetime = session.execute(select(type_coerce(func.now(), UTCDateTime()))).scalar_one()
     return now
+
+
+def _as_seen_by(owner: str | None, job: Job) -> Job:
+    """A job that another owner shares does not say where it failed: that may name patients."""
+    if job.failure is None or owner in (None, job.owner):
+        return job
+    return replace(job, failure=JobError(job.failure.what, fix=job.failure.fix))
 
 
 def job_of(row: JobRow) -> Job:

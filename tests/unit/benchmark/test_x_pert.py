@@ -12,9 +12,10 @@ import yaml
 
 from xpert_core.benchmark.config import BenchmarkConfig
 from xpert_core.benchmark.report import write_report
-from xpert_core.benchmark.results import Results, matched_rows
+from xpert_core.benchmark.results import Results, matched_rows, seed_by_seed
 from xpert_core.benchmark.runner import Finished, run
 from xpert_core.benchmark.scoring import HEAD, IMPLIED, ROW_PCC, score_x_pert
+from xpert_core.benchmark.tables import difference_table, row_table
 from xpert_core.benchmark.x_pert import section, x_pert_rows
 from xpert_core.tokens.dataset import TrainingData
 
@@ -68,17 +69,24 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkConfig
     return BenchmarkConfig.load(path), folder / "out"
 
 
-def test_a_variant_is_compared_on_the_seeds_that_both_have() -> None:
-    def task(model: str, seed: int, pcc: float) -> Finished:
-        rows = pd.DataFrame({"row": [0, 1], "readout": 1, "drug": ["a", "b"], "cell": "c"})
-        facts = {"scenario": "cold-drug", "fold": 1, "model": model, "seed": seed}
-        return Finished(rows.assign(pcc=pcc), facts)
+def task(model: str, seed: int, pcc: float) -> Finished:
+    rows = pd.DataFrame({"row": [0, 1], "readout": 1, "drug": ["a", "b"], "cell": "c"})
+    facts = {"scenario": "cold-drug", "fold": 1, "model": model, "seed": seed}
+    return Finished(rows.assign(pcc=pcc), facts)
 
+
+def test_a_variant_is_compared_on_the_seeds_that_both_have() -> None:
     lucky = [task("XPert", 0, 0.1), task("XPert", 1, 0.4), task("variant", 0, 0.2)]
     matched = matched_rows(lucky, "XPert", "variant").groupby("model")["value"].mean()
     assert matched.to_dict() == {"XPert": 0.1, "variant": 0.2}
     apart = matched_rows([*lucky[1:]], "XPert", "variant").groupby("model")["value"].mean()
     assert apart.to_dict() == {"XPert": 0.4, "variant": 0.2}, "no seed is shared: all are taken"
+    near = difference_table(row_table(lucky), "XPert", {"variant"})
+    assert near["difference"].tolist() == pytest.approx([0.05])
+    rows = matched_rows(lucky, "XPert", "variant")
+    found = seed_by_seed(near, "XPert", {"variant": rows})
+    assert found["model"].tolist() == ["variant"]
+    assert found["difference"].tolist() == pytest.approx([-0.1])
 
 
 def stored(out: Path, model: str) -> Path:

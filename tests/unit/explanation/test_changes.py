@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from xpert_core.cohorts.paired import PAIR_COLUMNS, PairedProfiles
 from xpert_core.errors import PredictionCancelled
-from xpert_core.explanation.changes import GroupChanges, compare_changes
+from xpert_core.explanation.changes import GroupChanges, compare_changes, deciding_test
 from xpert_core.explanation.changes_files import save_changes
 from xpert_core.explanation.changes_words import reading, spread_sentence
 from xpert_core.explanation.differential import Thresholds, moderated_test, welch_test
@@ -134,3 +135,19 @@ def test_the_comparison_can_be_stopped(cohort: PairedProfiles) -> None:
             cancelled=lambda: len(seen) == 3,
         )
     assert seen[-1] == "Permuted labels" and seen[0] == "Change in each group"
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+def test_the_deciding_test_is_uniform_where_only_the_spread_differs(spread: float) -> None:
+    """Groups of 29 and 73, no difference of means: KS against the uniform distribution."""
+    generator = np.random.default_rng(7)
+    in_b = np.arange(102) >= 29
+    change = generator.normal(size=(102, 4_000))
+    change[~in_b] *= spread
+    test = deciding_test(change, in_b)
+    assert test is (welch_test if spread > 1 else moderated_test)
+    assert stats.kstest(test(change, in_b).p, "uniform").pvalue > 0.01
+    if spread > 1:
+        assert stats.kstest(moderated_test(change, in_b).p, "uniform").pvalue < 1e-6
+    signs = np.sign(test(change, in_b).t)
+    assert stats.binomtest(int((signs > 0).sum()), len(signs)).pvalue > 0.01

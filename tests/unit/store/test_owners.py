@@ -15,8 +15,9 @@ from store_data import (
     melanoma_profiles,
 )
 
-from xpert_core.errors import StoreError
+from xpert_core.errors import JobError, StoreError
 from xpert_core.store import Store
+from xpert_core.store.job_records import WorkerName
 
 
 @pytest.fixture
@@ -185,3 +186,19 @@ def test_the_administrator_sees_all(store: Store, ids: dict[str, str]) -> None:
         open_(store, ids[kind])
     store.delete_cohort(ids["cohort"])
     assert store.runs().empty
+
+
+def test_a_shared_failed_job_does_not_say_where_it_failed(anna: Store, bert: Store) -> None:
+    """The place may name patients, and their cohort is not shared."""
+    job_id = anna.jobs.submit("predict", {}, title="Anna's")
+    claim = anna.claims.claim(WorkerName("host", 1, "token"))
+    assert claim is not None and claim.job.id == job_id
+    failure = JobError("The loss is not a number.", where="patients P1, P2", fix="Lower the rate.")
+    anna.claims.fail(claim, failure)
+    anna.jobs.share(job_id, True)
+    for seen in (bert.jobs.get(job_id), *bert.jobs.find()):
+        assert seen.failure is not None
+        assert (seen.failure.where, seen.failure.fix) == ("", "Lower the rate.")
+        assert "P1" not in str(seen.failure)
+    own = anna.jobs.get(job_id).failure
+    assert own is not None and own.where == "patients P1, P2"
