@@ -10,7 +10,7 @@ from xpert_core.evaluation.metrics import bootstrap_mean, limits_text, pearson_r
 from xpert_core.learning.splits import Split
 from xpert_core.tokens.dataset import READOUTS, TrainingData
 
-BASELINES = ("mean-cell", "ridge")
+BASELINES = ("mean-cell", "mean-control", "ridge")
 MODEL = "XPert"
 #: The same network, told the known targets of the held-out drugs.
 INFORMED = "XPert, told the drug's known targets"
