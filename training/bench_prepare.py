@@ -2,12 +2,15 @@
 
 Usage: python -m training.bench_prepare [lincs [PROFILES [GENES]]]
        python -m training.bench_prepare text [GENES [SAMPLES]]
+       python -m training.bench_prepare layout [ROWS]
 
 ``lincs`` writes matrices of random numbers with the headers of LINCS 2020 to a temporary folder
 (60,000 treated profiles of 978 genes by default; a tenth as many vehicle wells), prepares them in a
 process of its own, and prints its peak memory and the profiles a second. ``text`` writes a table of
 counts as text (60,000 genes x 2,000 samples by default), and reads it to the panel once in blocks,
-as ``panacea`` and ``cdsdb`` do, and once as a whole, as an upload is read.
+as ``panacea`` and ``cdsdb`` do, and once as a whole, as an upload is read. ``layout`` writes a file
+in the published layout (60,000 rows by default, 20 a control, 300 drugs), and prepares it with
+``published`` and with ``tensors``, with fingerprints as features.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import multiprocessing
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,11 +30,16 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.cohorts import read_cohort
+from xpert_core.drugs import DrugLibrary
 from xpert_core.genes import load_panel
+from xpert_core.paths import assets_dir
+from xpert_core.preparation.layout import write_prepared
 from xpert_core.preparation.lincs import LincsFiles, LincsSettings, prepare
 from xpert_core.preparation.panel import PanelReader
-from xpert_core.preparation.records import Counts, silent
-from xpert_core.preparation.staging import staged
+from xpert_core.preparation.published import prepare_published
+from xpert_core.preparation.records import Counts, Prepared, silent
+from xpert_core.preparation.staging import Stage, staged
+from xpert_core.preparation.tensors import prepare_tensors
 from xpert_core.preparation.text_matrix import LineMatrix, WholeMatrix, open_matrix
 
 WELLS_A_PLATE = 350
@@ -156,7 +165,81 @@ def text(genes: int = 60_000, samples: int = 2_000) -> None:
             in_its_own_process(partial(measure_text, whole=whole), path)
 
 
+def write_layout(path: Path, rows: int) -> None:
+    """A file in the published layout, of random numbers; drugs of the shipped library."""
+    table = pd.read_parquet(assets_dir() / "drugs" / "library.parquet")
+    drugs = table.loc[table["smiles"] != "", "smiles"].iloc[:300].to_numpy()
+    of_row = np.arange(rows) % len(drugs)
+    obs = pd.DataFrame(
+        {
+            "pert_id": [f"BRD-{i}" for i in of_row],
+            "canonical_smiles": drugs[of_row],
+            "pert_dose": "10 uM",
+            "pert_time": "24 h",
+            "cell_iname": [f"CELL{i % 40}" for i in range(rows)],
+        },
+        index=[f"row{i}" for i in range(rows)],
+    )
+    genes = len(load_panel())
+
+    def some(seed: int, a_value: int) -> Callable[[int, int], np.ndarray]:
+        def read(first: int, last: int) -> np.ndarray:
+            numbers = [seed + i // a_value for i in range(first, last)]
+            return np.stack(
+                [np.random.default_rng(n).uniform(2, 14, genes) for n in numbers]
+            ).astype(np.float32)
+
+        return read
+
+    data = Prepared(obs, some(0, 1), some(10**9, 20), "pairs", "log2", "bench", {}, {}, Counts())
+    write_prepared(path, data, stage=Stage(path.parent / "parts"))
+
+
+def anonymous_mib() -> float:
+    """Memory of this process that is not a file's, MiB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+def measure_layout(path: Path, command: str) -> None:
+    """Prepare, and print the peaks: of all pages, and of those that are no file's."""
+    DrugLibrary.load()
+    peaks, over = [before := anonymous_mib()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            peaks.append(anonymous_mib())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.perf_counter()
+    out = path.with_name("out")
+    if command == "tensors":
+        prepare_tensors(path, out, featurizer="morgan")
+    else:
+        prepare_published(path, out)
+    seconds = time.perf_counter() - started
+    over.set()
+    watcher.join()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{command}: {seconds:.0f} s, peak memory {max(peaks):,.0f} MiB, of which {before:,.0f} MiB"
+        f" before; with the pages of mapped files {peak:,.0f} MiB"
+    )
+    out.unlink()
+
+
+def layout(rows: int = 60_000) -> None:
+    """Write a file in the published layout and measure."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "published.h5ad"
+        write_layout(path, rows)
+        print(f"{rows:,} rows, {path.stat().st_size / 2**20:,.0f} MiB")
+        for command in ("published", "tensors"):
+            in_its_own_process(measure_layout, path, command)
+
+
 if __name__ == "__main__":
     words = sys.argv[1:]
-    what = words.pop(0) if words and words[0] in ("lincs", "text") else "lincs"
-    {"lincs": lincs, "text": text}[what](*map(int, words))
+    kinds: dict[str, Callable[..., None]] = {"lincs": lincs, "text": text, "layout": layout}
+    kinds[words.pop(0) if words and words[0] in kinds else "lincs"](*map(int, words))

@@ -23,7 +23,7 @@ from xpert_core.drugs.featurizers import create
 from xpert_core.errors import DataError
 from xpert_core.genes import load_panel
 from xpert_core.paths import assets_dir
-from xpert_core.preparation.assemble import distinct_rows, training_data
+from xpert_core.preparation.assemble import distinct_rows, identified, training_data
 from xpert_core.tokens.dataset import LOG2_READOUT, Z_READOUT
 
 LEVEL3 = "l1000_level3_paired.h5ad"
@@ -104,13 +104,20 @@ def main(out: Path) -> None:
     """Prepare everything."""
     folder = assets_dir() / "data" / "l1000"
     parts = [read_level3(folder / LEVEL3), *(read_level5(folder / name) for name in LEVEL5)]
-    profiles, profile_index = distinct_rows(np.concatenate([p.x_ctl for p in parts]))
-    data, _ = training_data(
+    obs, drugs, keep = identified(
         pd.concat([p.obs.assign(readout=p.readout) for p in parts], ignore_index=True),
+        DrugLibrary.load(),
+        sources=(LEVEL3, *LEVEL5),
+        note=print,
+        track=track,
+    )
+    profiles, profile_index = distinct_rows(np.concatenate([p.x_ctl for p in parts])[keep])
+    data = training_data(
+        obs,
+        drugs,
         profiles,
         profile_index,
-        np.concatenate([p.x_deg for p in parts]),
-        library=DrugLibrary.load(),
+        np.concatenate([p.x_deg for p in parts])[keep],
         cache=FeatureCache(create("aimnet2")),
         sources=(LEVEL3, *LEVEL5),
         note=print,

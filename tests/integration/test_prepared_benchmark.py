@@ -13,6 +13,7 @@ from xpert_core.benchmark.report import write_report
 from xpert_core.benchmark.runner import run
 from xpert_core.learning.fold_files import load_folds
 from xpert_core.preparation.tensors import Assumed, prepare_tensors
+from xpert_core.tokens.dataset import TrainingData
 
 
 def test_unseen_patients_and_cancers_run_through_the_benchmark(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_unseen_patients_and_cancers_run_through_the_benchmark(tmp_path: Path) -
     }
     patients_h5ad(tmp_path / "cdsdb.h5ad", 28, **columns)
     data = tmp_path / "cdsdb.safetensors"
-    made = prepare_tensors(
+    prepare_tensors(
         tmp_path / "cdsdb.h5ad", data, featurizer="morgan", assumed=Assumed("1 uM", "24 h")
     )
     recipe = tmp_path / "patients.yaml"
@@ -42,11 +43,12 @@ def test_unseen_patients_and_cancers_run_through_the_benchmark(tmp_path: Path) -
     # The published folds take the place of folds of its own.
     shutil.copytree(tmp_path / "cdsdb.safetensors.splits", out / "splits")
     finished = run(config, out)
-    folds = load_folds(out / "splits" / "unseen-patient-both-3-folds-seed-0.csv", made.data)
+    prepared = TrainingData.load(data)
+    folds = load_folds(out / "splits" / "unseen-patient-both-3-folds-seed-0.csv", prepared)
     tested = {f.facts["fold"]: set(f.rows["row"]) for f in finished
               if f.facts["scenario"] == "unseen-patient"}  # fmt: skip
     for fold, rows in tested.items():
-        assert {made.data.patients[row] for row in rows} == {
+        assert {prepared.patients[row] for row in rows} == {
             f"P{p:02d}" for p in range(28) if p % 3 == fold - 1
         }
         assert rows == set(folds.split(fold - 1).test)

@@ -161,7 +161,7 @@ def published(
 ) -> None:
     """Write a file of the published layout in this project's.
 
-    If it is stopped, it starts over, which costs minutes.
+    It can be stopped at any time: the same command goes on where it was.
     """
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.preparation.published import prepare_published
@@ -190,8 +190,7 @@ def tensors(
 ) -> None:
     """Write prepared tensors, which `xpert train` and `xpert benchmark` read.
 
-    All rows are in memory: 4.2 KiB a row, about 2 GB for 336,852 rows. If it is stopped, it starts
-    over, but drug features that were computed are kept.
+    It can be stopped at any time: the same command goes on where it was.
     """
     from xpert_core.cli.targets import refuse_overwrite
     from xpert_core.preparation.tensors import Assumed, prepare_tensors
@@ -208,7 +207,7 @@ def tensors(
         )
     for note in made.notes:
         print(note)
-    _print_written(made.counts, len(made.data), out)
+    _print_written(made.counts, made.rows, out)
     for split in made.splits:
         if split.path is not None:
             print(f"Split columns {', '.join(split.columns)}: {split.scenario}, {split.path}")

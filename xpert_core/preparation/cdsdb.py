@@ -134,7 +134,7 @@ def prepare_cdsdb(
             obs, rows_of(x), rows_of(x_ctl), "pairs", "log2; by matrix: " + "; ".join(scales),
             "cdsdb", inputs, {"non_chemical": non_chemical.name if non_chemical else ""}, counts,
         )  # fmt: skip
-        return write_prepared(out, data, report=report), counts
+        return write_prepared(out, data, stage=stage, report=report), counts
 
 
 def _read_all(

@@ -78,8 +78,8 @@ def _make_zeros(path: Path, size: int) -> None:
     except OSError as error:
         free = shutil.disk_usage(path.parent).free
         raise DataError(
-            "The sums of the preparation do not fit on the disk.",
-            where=f"{path.parent}: {size / 1e9:,.3g} GB are needed for one of the files, "
+            "The working files of the preparation do not fit on the disk.",
+            where=f"{path.parent}: {size / 1e9:,.3g} GB are needed for one of them, "
             f"{free / 1e9:,.3g} GB are free ({error.strerror})",
             fix="Make room, or choose an output folder on another disk; the same command goes on.",
         ) from error

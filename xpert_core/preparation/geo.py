@@ -98,7 +98,7 @@ def prepare_geo(
              "platform": series.series.get("platform_id", ""),
              "scale_evidence": matrix.scale.evidence}, counts,
         )  # fmt: skip
-        return write_prepared(out, data, report=report), counts
+        return write_prepared(out, data, stage=stage, report=report), counts
 
 
 def _rows(

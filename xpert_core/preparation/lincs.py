@@ -37,6 +37,7 @@ from xpert_core.preparation.records import (
     silent,
 )
 from xpert_core.preparation.sheets import read_sheet
+from xpert_core.preparation.staging import Stage
 
 CONTROLS = ("mean", "random")
 SCALE = "log2, quantile-normalised (L1000 level 3)"
@@ -246,10 +247,10 @@ def _run(
         made.conditions.obs, x, x_ctl, "pairs", SCALE, "lincs", work.state["inputs"],
         {**asdict(settings), "subsets": list(settings.subsets)}, made.counts,
     )  # fmt: skip
-    written = {}
+    written, stage = {}, Stage(folder / "parts")
     for subset, path in targets.items():
         rows = subset_rows(made.conditions.obs, subset)
-        written[path] = write_prepared(path, data, rows=rows, report=report)
+        written[path] = write_prepared(path, data, rows=rows, stage=stage, report=report)
         work.state["written"].append(path.name)
         work.save()
     work.clear()

@@ -81,7 +81,7 @@ def prepare_panacea(
             {"control": "mean of the DMSO samples", "scale_evidence": matrix.scale.evidence},
             counts,
         )  # fmt: skip
-        return write_prepared(out, data, report=report), counts
+        return write_prepared(out, data, stage=stage, report=report), counts
 
 
 def _scale_told(matrix: PanelMatrix) -> str:

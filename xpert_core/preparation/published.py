@@ -27,6 +27,7 @@ from xpert_core.preparation.records import (
     silent,
 )
 from xpert_core.preparation.sheets import find_columns, need_file, read_sheet, unreadable
+from xpert_core.preparation.staging import staged
 
 if TYPE_CHECKING:
     import h5py
@@ -292,7 +293,7 @@ def prepare_published(
         When the file cannot be used.
     """
     counts = Counts()
-    with open_layout(path) as file:
+    with open_layout(path) as file, staged(out) as stage:
         obs, known = file.obs.copy(), standard_obs(file.obs, file.name, drugs)
         obs.index = obs.index.astype(str)
         counts.add("rows", len(obs))
@@ -321,4 +322,4 @@ def prepare_published(
             file.scale or "log2, as the file has it", "published",
             digests([path, drugs], report), settings, counts,
         )  # fmt: skip
-        return write_prepared(out, data, report=report), counts
+        return write_prepared(out, data, stage=stage, report=report), counts

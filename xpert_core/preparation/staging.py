@@ -87,8 +87,12 @@ class Stage:
             Hash of the input, and everything else that what is read of it depends on: two inputs
             or settings never share an entry.
         """
+        return Staged(self.path(*identity))
+
+    def path(self, *identity: str) -> Path:
+        """File or files of their own, without a suffix; `identity` as that of `entry`."""
         whole = json.dumps([*identity, load_panel().digest, __version__])
-        return Staged(self._folder / hashlib.sha256(whole.encode()).hexdigest()[:32])
+        return self._folder / hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from xpert_core.drugs import DrugLibrary
 from xpert_core.drugs.cache import FeatureCache
 from xpert_core.drugs.featurizers import create
 from xpert_core.errors import DataError, DrugError
+from xpert_core.files import sha256_bytes
 from xpert_core.genes import load_panel
-from xpert_core.preparation.assemble import DistinctProfiles, training_data
-from xpert_core.preparation.layout import BLOCK
+from xpert_core.preparation.assemble import identified, training_data
+from xpert_core.preparation.changes import read_changes
 from xpert_core.preparation.published import (
     LayoutFile,
     count_other_bins,
@@ -25,7 +26,8 @@ from xpert_core.preparation.published import (
     standard_obs,
 )
 from xpert_core.preparation.published_splits import Carried, carry_splits, split_columns
-from xpert_core.preparation.records import Counts, Report, blocks, names_of, silent
+from xpert_core.preparation.records import Counts, Report, digests, names_of, silent
+from xpert_core.preparation.staging import staged
 from xpert_core.tokens.dataset import LOG2_READOUT, TrainingData
 
 _ROW = "row_of_file"
@@ -37,14 +39,14 @@ class Tensors:
 
     Attributes
     ----------
-    data : TrainingData
+    rows : int
     counts : Counts
     splits : tuple of Carried
     notes : tuple of str
         What was said of single drugs.
     """
 
-    data: TrainingData
+    rows: int
     counts: Counts
     splits: tuple[Carried, ...]
     notes: tuple[str, ...]
@@ -75,6 +77,9 @@ def prepare_tensors(
 ) -> Tensors:
     """Write prepared training data, and the split columns of the file beside it.
 
+    Values are read block by block to ``.NAME.work`` beside the output, and mapped from there: no
+    more than a block of them is in memory. An interrupted call is taken up by the next one.
+
     Parameters
     ----------
     path : Path
@@ -95,18 +100,32 @@ def prepare_tensors(
     """
     counts, notes = Counts(), list[str]()
     library, cache = DrugLibrary.load(), FeatureCache(create(featurizer))
-    with open_layout(path) as file:
+    with open_layout(path) as file, staged(out) as stage:
         _refuse_unmeasured(file)
         rows, splits = _rows(file, drugs, assumed or Assumed(), library, counts)
-        profiles, index, x_deg, keep = _values(file, rows[_ROW].to_numpy(), report)
-    rows = counts.keep(rows, keep, "a gene of the panel is not measured")
-    counts.refuse_empty(len(rows), path.name)
-    data, used = training_data(
-        rows, profiles, index, x_deg, library=library, cache=cache, sources=(path.name,),
-        note=notes.append, track=_tracked(report),
-    )  # fmt: skip
-    rows = counts.keep(rows, used, "structure that cannot be used")
-    counts.refuse_empty(len(rows), path.name)
+        told: Any = {"sources": (path.name,), "note": notes.append, "track": _tracked(report)}
+        whole = len(rows)
+        rows, found, _ = identified(rows, library, **told)
+        if len(rows) < whole:
+            counts.add("left out: structure that cannot be used", whole - len(rows))
+        wanted = rows[_ROW].to_numpy()
+        (digest,) = digests([path], report).values()
+        entry = stage.entry("changes", digest, sha256_bytes(wanted.tobytes()))
+        values = read_changes(file, wanted, entry, report)
+        rows = counts.keep(rows, values.whole, "a gene of the panel is not measured")
+        counts.refuse_empty(len(rows), path.name)
+        data = training_data(
+            rows, found, values.profiles, values.profile_index, values.x_deg, cache=cache, **told
+        )
+        _count(data, counts)
+        data.save(out)
+        own = splits.iloc[rows[_ROW].to_numpy()]
+        carried = carry_splits(own, data, out.with_name(f"{out.name}.splits"))
+        return Tensors(len(data), counts, tuple(carried), tuple(notes))
+
+
+def _count(data: TrainingData, counts: Counts) -> None:
+    """What the data hold."""
     counts.add("kept: rows", len(data))
     counts.add("control profiles", len(data.profiles))
     counts.add("drugs", len(data.drug_keys))
@@ -114,12 +133,6 @@ def prepare_tensors(
     counts.add("cell lines or cancers", len(data.cells))
     if data.patients:
         counts.add("patients", len(set(data.patients)))
-    data.save(out)
-    carried: list[Carried] = []
-    if len(splits.columns):
-        own = splits.iloc[rows[_ROW].to_numpy()]
-        carried = carry_splits(own, data, out.with_name(f"{out.name}.splits"))
-    return Tensors(data, counts, tuple(carried), tuple(notes))
 
 
 def _refuse_unmeasured(file: LayoutFile) -> None:
@@ -190,29 +203,3 @@ def _structures(rows: pd.DataFrame, library: DrugLibrary, counts: Counts) -> pd.
     counts.add("rows whose structure was found in the library", filled)
     counts.add("rows without a structure", int((rows["smiles"] == "").sum()))
     return rows
-
-
-def _values(
-    file: LayoutFile, rows: np.ndarray, report: Report
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct controls, their index, changes, and which rows have a value for every gene."""
-    x, x_ctl = file.rows("X"), file.rows("obsm/X_ctl")
-    x_deg = np.empty((len(rows), len(load_panel())), dtype=np.float32)
-    keep = np.zeros(len(rows), dtype=bool)
-    profiles, index, size = DistinctProfiles(), [], 0
-    for first, last in blocks(len(file.obs), BLOCK):
-        a, b = np.searchsorted(rows, (first, last))
-        if a == b:
-            continue
-        own = rows[a:b] - first
-        control, after = x_ctl(first, last)[own], x(first, last)[own]
-        whole = (np.isfinite(control) & np.isfinite(after)).all(axis=1)
-        keep[a:b] = whole
-        index.append(profiles.add(control[whole]))
-        x_deg[size : size + whole.sum()] = (after - control)[whole]
-        size += int(whole.sum())
-        report("Profiles", last, len(file.obs))
-    if not size:
-        return x_deg[:0], np.zeros(0, dtype=np.int64), x_deg[:0], keep
-    distinct, place = profiles.sorted()
-    return distinct, place[np.concatenate(index)], x_deg[:size], keep

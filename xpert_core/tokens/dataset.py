@@ -170,7 +170,7 @@ class TrainingData:
         )
         rows = ("profile_index", "drug_index", "cell_index", "dose_um", "time_h", "readout")
         for name in (*rows, "profiles", "x_deg"):
-            found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+            found.update(_bytes_of(getattr(self, name)))
         for name in _ROW_LABELS:
             if getattr(self, name):  # the digest of data without such labels stays what it was
                 found.update(json.dumps([name, getattr(self, name)]).encode())
@@ -187,15 +187,20 @@ class TrainingData:
         known = [[name, getattr(self, name)] for name in _LISTS] + [["info", self.info]]
         found = hashlib.sha256((self.digest + json.dumps(known, sort_keys=True)).encode())
         for name in _ARRAYS:
-            values = np.ascontiguousarray(getattr(self, name))
+            values = getattr(self, name)
             computed = name in ("molecule", "atoms")
-            found.update(str(values.shape).encode() if computed else values.tobytes())
+            found.update(str(values.shape).encode() if computed else _bytes_of(values))
         return found.hexdigest()
 
     def targets_of(self, drug: int) -> tuple[str, ...]:
         """Known target genes of a drug."""
         text = self.drug_targets[drug]
         return tuple(text.split("|")) if text else ()
+
+
+def _bytes_of(values: np.ndarray) -> memoryview:
+    """The bytes of an array, without a copy where it lies in one piece."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 class TensorView:
