@@ -11,15 +11,23 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; rename it to `target` when the block succeeds.
+def atomic_path(target: Path, *, within: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path; rename it to `target` when the block succeeds.
 
     On any error the temporary file is removed and `target` keeps its former content, so a full
     disk or a kill never leaves half a file under the final name.
+
+    Parameters
+    ----------
+    target : Path
+    within : Path, optional
+        Folder of the temporary file, on the disk of `target`; default beside it.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}"
+    folder = target.parent if within is None else within
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{target.name}.{secrets.token_hex(8)}"
     # Not mkstemp: its files are readable by their owner alone, also after the rename.
     temporary.touch(exist_ok=False)
     try:

@@ -1,11 +1,14 @@
-"""Child processes of the tests."""
+"""Child processes of the tests, and limits of this one."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,3 +25,14 @@ def at_work(process: subprocess.Popen[str], seconds: float) -> None:
         if int(fields[11]) + int(fields[12]) >= ticks:
             return
         time.sleep(0.1)
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes: what a full disk says, for real."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -21,7 +21,7 @@ def hear_every_interrupt() -> None:
     others = sys.unraisablehook
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        if issubclass(unraisable.exc_type, KeyboardInterrupt) and not sys.is_finalizing():
             # Not from here: this, too, is a place where it would be dropped.
             timer = threading.Timer(_AGAIN_AFTER_S, _interrupt_main)
             timer.daemon = True

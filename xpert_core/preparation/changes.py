@@ -8,7 +8,7 @@ import numpy as np
 
 from xpert_core.genes import load_panel
 from xpert_core.preparation.assemble import ProfileNumbers
-from xpert_core.preparation.layout import BLOCK
+from xpert_core.preparation.parts import BLOCK
 from xpert_core.preparation.published import LayoutFile
 from xpert_core.preparation.records import Report, blocks
 from xpert_core.preparation.staging import Staged

@@ -122,6 +122,8 @@ class Work:
     def __init__(self, folder: Path, identity: str, *, force: bool = False) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*"):  # what a killed command was writing
+            left.unlink()
         self._state_path, self._undo = folder / "state.json", folder / "undo.npz"
         self.state = read_state(folder)
         if self.state and self.state.get("identity") != identity:
@@ -137,7 +139,11 @@ class Work:
             folder.mkdir(parents=True)
             self.state = {}
         if not self.state:
-            for left in (*folder.glob("*.f64"), self._undo):  # sums that no state tells of
+            for left in (
+                *folder.glob("*.f64"),
+                *folder.glob(".*"),
+                self._undo,
+            ):  # sums that no state tells of
                 left.unlink(missing_ok=True)
             self.state = {"identity": identity, "done": {}, "written": []}
             self.save()

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,38 +18,35 @@ import pandas as pd
 from xpert_core.errors import DataError
 from xpert_core.files import atomic_path, sha256_bytes
 from xpert_core.genes import load_panel
-from xpert_core.preparation.records import KINDS, Prepared, Report, Rows, blocks, silent
+from xpert_core.preparation.parts import PartedMatrix, need_room
+from xpert_core.preparation.records import KINDS, Prepared, Report, silent
 from xpert_core.preparation.staging import Stage
-
-if TYPE_CHECKING:
-    import h5py
-
-BLOCK = 2048
-"""Rows held in memory at a time while a file is written."""
-PART_BLOCKS = 16
-"""Blocks of a part: what was written of one is not written again after an interruption."""
-_CHUNK = 256
-"""Rows of an HDF5 chunk; parts hold whole chunks."""
 
 
 def write_prepared(
     path: Path,
     data: Prepared,
     *,
-    rows: np.ndarray | None = None,
     stage: Stage,
+    identity: str = "",
+    rows: np.ndarray | None = None,
     report: Report = silent,
 ) -> int:
-    """Write prepared rows, all or some of them, in parts that outlive an interruption.
+    """Write prepared rows, all or some of them.
+
+    Matrices are packed in parts, which an interruption leaves: the next call does not pack them
+    again. The output takes its place whole.
 
     Parameters
     ----------
     path : Path
     data : Prepared
+    stage : Stage
+        Where the parts lie meanwhile: as much room as the output takes.
+    identity : str
+        What the matrices of `data` depend on, where that is less than all there is to it.
     rows : ndarray of int64, optional
         Rows to write, increasing; default all.
-    stage : Stage
-        Where the parts lie meanwhile.
     report : callable, optional
 
     Returns
@@ -61,11 +57,8 @@ def write_prepared(
     Raises
     ------
     DataError
-        When there is no row, or row names occur more than once.
+        When there is no row, row names occur more than once, or the disk has no room.
     """
-    import h5py
-    from anndata.io import write_elem
-
     chosen = np.arange(len(data)) if rows is None else np.asarray(rows, dtype=np.int64)
     data.counts.refuse_empty(len(chosen), path.name)
     obs = data.obs.iloc[chosen]
@@ -76,87 +69,43 @@ def write_prepared(
             where=f"{path.name}: {first}",
             fix="Give each sample of the input a name of its own.",
         )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        parts = {"X": data.x} if data.x_ctl is None else {"X": data.x, "obsm/X_ctl": data.x_ctl}
-        # Read elements of AnnData must exist even where they are empty.
-        for name in ("obsm", "layers", "varm", "obsp", "varp"):
-            write_elem(file, name, {})
-        mine = _identity(data, obs)
-        for name, source in parts.items():
-            label = f"Writing {path.name}, {name}"
-            writer = _Writer(source, chosen, stage, (mine, name), label, report)
-            writer.write(file, name)
-        write_elem(file, "obs", _plain(obs))
-        write_elem(file, "var", panel_table())
-        write_elem(file, "uns", _uns(data, len(chosen)))
+    sources = {"X": data.x} if data.x_ctl is None else {"X": data.x, "obsm/X_ctl": data.x_ctl}
+    mine = identity or _identity(data)
+    matrices = {
+        name: PartedMatrix(
+            source, chosen, stage, f"{mine} {name}", f"Writing {path.name}, {name}", report
+        )
+        for name, source in sources.items()
+    }
+    packed = sum(matrix.pack() for matrix in matrices.values())
+    need_room(path, packed + int(obs.memory_usage(deep=True).sum()))
+    with atomic_path(path, within=stage.folder) as temporary:
+        _put_together(temporary, matrices, obs, _uns(data, len(chosen)))
     return len(chosen)
 
 
-def _identity(data: Prepared, obs: pd.DataFrame) -> str:
-    """Hash of all that the rows depend on: inputs, settings, steps, and which rows they are."""
-    known = json.dumps(provenance(data, len(obs)), sort_keys=True)
-    rows = pd.util.hash_pandas_object(obs).to_numpy()
-    return sha256_bytes(known.encode() + rows.tobytes())
+def _identity(data: Prepared) -> str:
+    """Hash of all that the rows depend on: inputs, settings, steps, and the rows themselves."""
+    known = json.dumps(provenance(data, len(data)), sort_keys=True)
+    return sha256_bytes(known.encode() + pd.util.hash_pandas_object(data.obs).to_numpy().tobytes())
 
 
-@dataclass(frozen=True)
-class _Writer:
-    """One matrix of a file, in parts: each is a file of its own until the whole is written."""
+def _put_together(
+    path: Path, matrices: dict[str, PartedMatrix], obs: pd.DataFrame, uns: dict[str, str]
+) -> None:
+    import h5py
+    from anndata.io import write_elem
 
-    source: Rows
-    chosen: np.ndarray
-    stage: Stage
-    identity: tuple[str, ...]
-    label: str
-    report: Report
-
-    def write(self, file: h5py.File, name: str) -> None:
-        """Write the parts that are not there yet, and put all together."""
-        import h5py
-
-        target = _dataset(file, name, len(self.chosen))
-        target.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        for first, last in blocks(len(self.chosen), PART_BLOCKS * BLOCK):
-            path = self.stage.path(*self.identity, str(first)).with_suffix(".h5")
-            if not path.is_file():
-                with atomic_path(path) as temporary, h5py.File(temporary, "w") as part:
-                    self._write_part(_dataset(part, "rows", last - first), first, last)
-            with h5py.File(path, "r") as part:
-                _take_chunks(part["rows"], target, first)
-            self.report(self.label, last, len(self.chosen))
-
-    def _write_part(self, target: h5py.Dataset, start: int, end: int) -> None:
-        for first, last in blocks(end - start, BLOCK):
-            target[first:last] = self._read(self.chosen[start + first : start + last])
-            self.report(self.label, start + last, len(self.chosen))
-
-    def _read(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the source: those in between are passed over block by block, never together."""
-        low, high = int(rows[0]), int(rows[-1]) + 1
-        if high - low == len(rows):
-            return self.source(low, high)
-        return np.concatenate(
-            [
-                self.source(low + a, low + b)[rows[(rows >= low + a) & (rows < low + b)] - low - a]
-                for a, b in blocks(high - low, BLOCK)
-            ]
-        )
-
-
-def _dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
-    genes = len(load_panel())
-    return file.create_dataset(
-        name, (size, genes), np.float32, chunks=(_CHUNK, genes), maxshape=(None, genes),
-        compression="gzip", compression_opts=1, shuffle=True,
-    )  # fmt: skip
-
-
-def _take_chunks(part: h5py.Dataset, target: h5py.Dataset, first: int) -> None:
-    """Copy chunks as they lie on the disk, without unpacking them."""
-    for row in range(0, len(part), _CHUNK):
-        mask, packed = part.id.read_direct_chunk((row, 0))
-        target.id.write_direct_chunk((first + row, 0), packed, mask)
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        # Read elements of AnnData must exist even where they are empty.
+        for name in ("obsm", "layers", "varm", "obsp", "varp"):
+            write_elem(file, name, {})
+        for name, matrix in matrices.items():
+            matrix.join(file, name)
+        write_elem(file, "obs", _plain(obs))
+        write_elem(file, "var", panel_table())
+        write_elem(file, "uns", uns)
 
 
 def _plain(obs: pd.DataFrame) -> pd.DataFrame:

@@ -250,7 +250,12 @@ def _run(
     written, stage = {}, Stage(folder / "parts")
     for subset, path in targets.items():
         rows = subset_rows(made.conditions.obs, subset)
-        written[path] = write_prepared(path, data, rows=rows, stage=stage, report=report)
+        # The sums are the same whatever subsets are written.
+        own = work.state["identity"]
+        written[path] = write_prepared(
+            path, data, stage=stage, identity=own, rows=rows, report=report
+        )
+        stage.clear()
         work.state["written"].append(path.name)
         work.save()
     work.clear()

@@ -137,14 +137,15 @@ def open_layout(path: Path) -> Iterator[LayoutFile]:
 
     need_file(path, "prepared file")
     try:
-        with h5py.File(path, "r") as file:
-            try:
-                opened = LayoutFile(file, path)
-            except (KeyError, AttributeError, TypeError, ValueError, CohortError) as error:
-                raise unreadable(path, "file", error) from error
-            yield opened
+        file = h5py.File(path, "r")
     except OSError as error:
         raise unreadable(path, "file", error) from error
+    with file:
+        try:
+            opened = LayoutFile(file, path)
+        except (OSError, KeyError, AttributeError, TypeError, ValueError, CohortError) as error:
+            raise unreadable(path, "file", error) from error
+        yield opened
 
 
 def _text(file: h5py.File, key: str) -> str:
@@ -317,9 +318,11 @@ def prepare_published(
             obs.index = [f"{i}-{n}" for n, i in enumerate(obs.index, start=1)]
             counts.add("row names made unique", len(obs))
         settings = {"drugs": drugs.name if drugs else ""}
+        inputs = digests([path, drugs], report)
         data = Prepared(
             obs, file.rows("X"), file.rows("obsm/X_ctl"), "pairs",
-            file.scale or "log2, as the file has it", "published",
-            digests([path, drugs], report), settings, counts,
+            file.scale or "log2, as the file has it", "published", inputs, settings, counts,
         )  # fmt: skip
-        return write_prepared(out, data, stage=stage, report=report), counts
+        # Its values are those of the file, whatever the table of drugs says.
+        own = inputs[path.name]
+        return write_prepared(out, data, stage=stage, identity=own, report=report), counts

@@ -81,6 +81,8 @@ def carry_splits(columns: pd.DataFrame, data: TrainingData, folder: Path) -> lis
     list of Carried
         A column set that leaks is refused, with the reason.
     """
+    if columns.empty:
+        return []
     labels = labels_of(data)
     sets: dict[str, list[str]] = defaultdict(list)
     for column in columns:

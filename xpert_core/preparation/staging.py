@@ -52,13 +52,16 @@ class Staged:
             return None
 
     def rows(self, shape: tuple[int, int]) -> DiskRows:
-        """Rows of float32, as they were left.
+        """Rows of float32, as they were left; zeros where the state cannot be used.
 
         Raises
         ------
         DataError
             When the disk has no room for them.
         """
+        if self.load(shape) is None:
+            # Before there are new rows: a state that outlives its own would be taken for theirs.
+            self._state.unlink(missing_ok=True)
         return DiskRows(self._rows, shape, np.float32)
 
     def save(self, state: State) -> None:
@@ -73,10 +76,17 @@ class Stage:
     Parameters
     ----------
     folder : Path
+        What a killed command was writing there is removed.
+
+    Attributes
+    ----------
+    folder : Path
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        for left in folder.glob(".*"):
+            left.unlink()
 
     def entry(self, *identity: str) -> Staged:
         """What was read of one input.
@@ -89,10 +99,22 @@ class Stage:
         """
         return Staged(self.path(*identity))
 
+    def only_entry(self, *identity: str) -> Staged:
+        """`entry`, where what was read of anything else is not needed any more: it is removed."""
+        own = self.path(*identity)
+        for left in self.folder.glob("*"):
+            if left.stem != own.name:
+                left.unlink()
+        return Staged(own)
+
     def path(self, *identity: str) -> Path:
         """File or files of their own, without a suffix; `identity` as that of `entry`."""
         whole = json.dumps([*identity, load_panel().digest, __version__])
-        return self._folder / hashlib.sha256(whole.encode()).hexdigest()[:32]
+        return self.folder / hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+    def clear(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
@@ -117,8 +139,9 @@ def staged(out: Path) -> Iterator[Stage]:
             fix="Wait for it, or choose another file.",
         ) from error
     try:
-        yield Stage(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        stage = Stage(folder)
+        yield stage
+        stage.clear()
     finally:
         lock.release()
         lock_path.unlink(missing_ok=True)

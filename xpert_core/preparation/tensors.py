@@ -110,7 +110,7 @@ def prepare_tensors(
             counts.add("left out: structure that cannot be used", whole - len(rows))
         wanted = rows[_ROW].to_numpy()
         (digest,) = digests([path], report).values()
-        entry = stage.entry("changes", digest, sha256_bytes(wanted.tobytes()))
+        entry = stage.only_entry("changes", digest, sha256_bytes(wanted.tobytes()))
         values = read_changes(file, wanted, entry, report)
         rows = counts.keep(rows, values.whole, "a gene of the panel is not measured")
         counts.refuse_empty(len(rows), path.name)
@@ -118,9 +118,10 @@ def prepare_tensors(
             rows, found, values.profiles, values.profile_index, values.x_deg, cache=cache, **told
         )
         _count(data, counts)
-        data.save(out)
         own = splits.iloc[rows[_ROW].to_numpy()]
         carried = carry_splits(own, data, out.with_name(f"{out.name}.splits"))
+        # Last: once the output is there, so is everything that belongs to it.
+        data.save(out, within=stage.folder)
         return Tensors(len(data), counts, tuple(carried), tuple(notes))
 
 

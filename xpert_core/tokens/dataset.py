@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xpert_core.errors import DataError
@@ -130,14 +130,33 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.profile_index)
 
-    def save(self, path: Path) -> None:
-        """Write to one safetensors file, atomically."""
+    def save(self, path: Path, *, within: Path | None = None) -> None:
+        """Write to one safetensors file, atomically.
+
+        Parameters
+        ----------
+        path : Path
+        within : Path, optional
+            See `xpert_core.files.atomic_path`.
+
+        Raises
+        ------
+        DataError
+            When the disk does not take it.
+        """
         present = [name for name in _ROW_LABELS if getattr(self, name)]
         header = {name: json.dumps(getattr(self, name)) for name in (*_LISTS, *present, "info")}
-        with atomic_path(path) as temporary:
-            save_file(
-                {n: np.ascontiguousarray(getattr(self, n)) for n in _ARRAYS}, temporary, header
-            )
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        with atomic_path(path, within=within) as temporary:
+            try:
+                save_file(arrays, temporary, header)
+            except SafetensorError as error:
+                size = sum(array.nbytes for array in arrays.values())
+                raise DataError(
+                    "The prepared training data could not be written.",
+                    where=f"{path}, {size / 1e9:,.3g} GB: {error}",
+                    fix="Make room on the disk, and run the same command again.",
+                ) from error
 
     @classmethod
     def load(cls, path: Path) -> TrainingData:

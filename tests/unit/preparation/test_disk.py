@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import room_for
 
 from xpert_core.errors import DataError
 from xpert_core.preparation.disk import DiskRows, Work
 
 SHAPE = (512, 978)
 SIZE = 512 * 978 * 8
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes: what a full disk says, for real."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(params=["system call", "by hand"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +17,13 @@ import anndata as ad
 import numpy as np
 import pytest
 from preparation_data import patients_h5ad, wells
+from processes import room_for
 
-from xpert_core.preparation import changes, layout, published
+from xpert_core.drugs.cache import FeatureCache
+from xpert_core.errors import DataError
+from xpert_core.preparation import changes, parts, published
 from xpert_core.preparation.assemble import ProfileNumbers, distinct_rows
-from xpert_core.preparation.changes import Changes, read_changes
-from xpert_core.preparation.published import LayoutFile, open_layout, prepare_published
-from xpert_core.preparation.records import silent
-from xpert_core.preparation.staging import Stage
+from xpert_core.preparation.published import LayoutFile, prepare_published
 from xpert_core.preparation.tensors import Assumed, prepare_tensors
 from xpert_core.tokens.dataset import TrainingData
 
@@ -32,11 +34,11 @@ class Killed(BaseException):
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 4 rows, a checkpoint and a part every 8; so many rows are in a chunk."""
-    monkeypatch.setattr(layout, "BLOCK", 4)
-    monkeypatch.setattr(changes, "BLOCK", 4)
-    monkeypatch.setattr(changes, "CHECKPOINT_BLOCKS", 2)
-    monkeypatch.setattr(layout, "PART_BLOCKS", 2)
-    monkeypatch.setattr(layout, "_CHUNK", 8)
+    for module, name, value in (
+        (parts, "BLOCK", 4), (changes, "BLOCK", 4), (changes, "CHECKPOINT_BLOCKS", 2),
+        (parts, "PART_BLOCKS", 2), (parts, "_CHUNK", 8),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
 
 
 def tensors(path: Path, out: Path) -> None:
@@ -153,6 +155,7 @@ def test_a_killed_process_leaves_what_the_same_command_goes_on_from(
     command(path, out)
     assert 0 < len(reads) < 2 * 600 // 4, "all was read again"
     same(whole, out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.h5ad", "out", "whole"]
 
 
 def test_another_file_of_the_same_name_is_read_by_itself(
@@ -177,7 +180,10 @@ def test_another_file_of_the_same_name_is_read_by_itself(
             made.unlink()
 
 
-def test_lost_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", ["lost", "cut off"])
+def test_lost_values_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
     small_blocks(monkeypatch)
     path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
     patients_h5ad(path, 20)
@@ -187,7 +193,15 @@ def test_lost_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(Killed):
         tensors(path, out)
     (values,) = (tmp_path / ".out.work").glob("*.f32")
-    values.write_bytes(values.read_bytes()[:1000])
+    if damage == "lost":
+        values.unlink()
+    else:
+        values.write_bytes(values.read_bytes()[:1000])
+    # Stopped before there is a new checkpoint: the old one must not speak for the new values.
+    reads.clear()
+    stop["at"] = 2
+    with pytest.raises(Killed):
+        tensors(path, out)
     reads.clear()
     stop["at"] = 0
     tensors(path, out)
@@ -195,24 +209,109 @@ def test_lost_values_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     same_tensors(whole, out)
 
 
+def test_a_damaged_part_is_packed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_blocks(monkeypatch)
+    path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
+    patients_h5ad(path, 20)
+    prepare_published(path, whole)
+    reads, stop = list[tuple[str, int]](), {"at": 14}
+    watched(monkeypatch, reads, stop)
+    with pytest.raises(Killed):
+        prepare_published(path, out)
+    part, *_ = (tmp_path / ".out.work").glob("*.h5")
+    part.write_bytes(part.read_bytes()[:1000])
+    reads.clear()
+    stop["at"] = 0
+    prepare_published(path, out)
+    assert 2 < len(reads) < 20
+    same_h5ad(whole, out)
+
+
+def test_a_disk_without_room_is_told_and_the_parts_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "in.h5ad", tmp_path / "out"
+    patients_h5ad(path, 20)
+    full = namedtuple("full", "free")(1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.shutil, "disk_usage", lambda _: full)
+        with pytest.raises(DataError, match="does not fit on the disk") as caught:
+            prepare_published(path, out)
+    assert "1e-06 GB are free" in caught.value.where and not out.exists()
+    reads, stop = list[tuple[str, int]](), {"at": 1}
+    watched(monkeypatch, reads, stop)
+    prepare_published(path, out)
+    assert not reads and ad.read_h5ad(out).n_obs == 40
+
+
+def test_tensors_that_do_not_fit_on_the_disk_are_told(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.h5ad", tmp_path / "out"
+    patients_h5ad(path, 20)
+    tensors(path, out)
+    data, again = TrainingData.load(out), tmp_path / "again"
+    with room_for(50_000), pytest.raises(DataError, match="could not be written") as caught:
+        data.save(again)
+    assert "Make room" in caught.value.fix
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.h5ad", "out"]
+
+
+def test_what_fails_elsewhere_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "in.h5ad", tmp_path / "out"
+    patients_h5ad(path, 3)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "drugs.cache")
+
+    monkeypatch.setattr(FeatureCache, "get", full)
+    with pytest.raises(OSError, match="No space left"):
+        tensors(path, out)
+
+
+def test_values_of_other_rows_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_blocks(monkeypatch)
+    path, out = tmp_path / "in.h5ad", tmp_path / "out"
+    data = patients_h5ad(path, 20)
+    data.obs["pert_dose"] = ["1 uM", ""] * 20
+    data.write_h5ad(path)
+    reads, stop = list[tuple[str, int]](), {"at": 14}
+    watched(monkeypatch, reads, stop)
+    for assumed in (Assumed("1 uM", "24 h"), Assumed("", "24 h")):
+        reads.clear()
+        with pytest.raises(Killed):
+            prepare_tensors(path, out, featurizer="morgan", assumed=assumed)
+        assert len(list((tmp_path / ".out.work").glob("*.f32"))) == 1
+
+
 def test_values_are_on_the_disk_and_not_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "BLOCK", 32)
-    path = tmp_path / "many.h5ad"
+    monkeypatch.setattr(parts, "BLOCK", 32)
+    monkeypatch.setattr(parts, "PART_BLOCKS", 8)
+    path, out = tmp_path / "many.h5ad", tmp_path / "out"
     small = patients_h5ad(path, 20)
-    many = ad.concat([small] * 50, merge="same", index_unique="-", keys=map(str, range(50)))
-    many.write_h5ad(path)
-    rows = np.arange(len(many))
-    with open_layout(path) as file:
-        tracemalloc.start()
-        found = read_changes(file, rows, Stage(tmp_path / "work").entry("a"), silent)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert found.x_deg.nbytes > 7e6 and peak < 2e6
-    np.testing.assert_array_equal(found.x_deg, many.X - many.obsm["X_ctl"])
-    np.testing.assert_array_equal(found.profiles[found.profile_index], many.obsm["X_ctl"])
-    assert isinstance(found, Changes) and len(found.profiles) == 20
+    tensors(path, out)  # what is loaded once: names, drugs
+    prepare_published(path, out)
+    for command in (tensors, prepare_published):
+        peaks = []
+        for times in (50, 100):
+            names = [str(i) for i in range(times)]
+            many = ad.concat([small] * times, merge="same", index_unique="-", keys=names)
+            many.write_h5ad(path)
+            tracemalloc.start()
+            command(path, out)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            if command is tensors:
+                data = TrainingData.load(out)
+                np.testing.assert_array_equal(data.x_deg, many.X - many.obsm["X_ctl"])
+                control = data.profiles[data.profile_index]
+                np.testing.assert_array_equal(control, many.obsm["X_ctl"])
+                assert len(data.profiles) == 20
+        a_row = (peaks[1] - peaks[0]) / (50 * 40)
+        assert a_row < 978 * 4 / 2, f"{command.__name__}: {a_row:,.0f} bytes a row"
 
 
 def test_numbers_of_profiles_go_on_from_their_hashes() -> None:
