@@ -11,17 +11,19 @@ import time
 import tracemalloc
 from collections import namedtuple
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
-from preparation_data import patients_h5ad, wells
+from preparation_data import DRUGS, patients_h5ad, wells
 from processes import room_for
 
 from xpert_core.drugs.cache import FeatureCache
 from xpert_core.errors import DataError
-from xpert_core.preparation import changes, parts, published
+from xpert_core.preparation import changes, parts
 from xpert_core.preparation.assemble import ProfileNumbers, distinct_rows
 from xpert_core.preparation.published import LayoutFile, prepare_published
 from xpert_core.preparation.tensors import Assumed, prepare_tensors
@@ -65,53 +67,58 @@ COMMANDS: dict[str, tuple[Callable[[Path, Path], object], Callable[[Path, Path],
 }
 
 
-def watched(
-    monkeypatch: pytest.MonkeyPatch, reads: list[tuple[str, int]], stop: dict[str, int]
-) -> None:
-    """Note every block that is read, and stop at one."""
-    rows = LayoutFile.rows
+class Reads(list[tuple[str, int]]):
+    """(matrix, first row) of every block that was read since `clear`; one of them may be a kill."""
 
-    def noted(self: LayoutFile, part: str) -> Callable[[int, int], np.ndarray]:
+    stop_at = 0
+
+    def kill(self, command: Callable[[Path, Path], object], path: Path, out: Path, at: int) -> None:
+        """Run a command that is killed when it reads its block number `at`."""
+        self.clear()
+        self.stop_at = at
+        with pytest.raises(Killed):
+            command(path, out)
+        assert not out.exists() and out.with_name(f".{out.name}.work").is_dir()
+        self.stop_at = 0
+        self.clear()
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    """Small blocks, of which every one that is read is noted."""
+    small_blocks(monkeypatch)
+    noted, rows = Reads(), LayoutFile.rows
+
+    def noting(self: LayoutFile, part: str) -> Callable[[int, int], np.ndarray]:
         read = rows(self, part)
 
         def one(first: int, last: int) -> np.ndarray:
-            reads.append((part, first))
-            if len(reads) == stop["at"]:
+            noted.append((part, first))
+            if len(noted) == noted.stop_at:
                 raise Killed
             return read(first, last)
 
         return one
 
-    monkeypatch.setattr(published.LayoutFile, "rows", noted)
+    monkeypatch.setattr(LayoutFile, "rows", noting)
+    return noted
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_an_interrupted_command_goes_on_from_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, reads: Reads, name: str
 ) -> None:
-    small_blocks(monkeypatch)
     command, same = COMMANDS[name]
     path, whole, out = (tmp_path / n for n in ("in.h5ad", "whole", "out"))
     data = patients_h5ad(path, 20)  # 40 rows: ten blocks of each matrix
     data.X[7, 3] = np.nan  # a row that tensors leaves out
     data.write_h5ad(path)
-    reads, stop = list[tuple[str, int]](), {"at": 0}
-    watched(monkeypatch, reads, stop)
     command(path, whole)
-    everything = len(reads)
-    assert everything == 20
-    done = 0
-    for stop["at"] in (7, 4, 9, 0):
-        reads.clear()
-        if stop["at"]:
-            with pytest.raises(Killed):
-                command(path, out)
-            assert not out.exists() and (tmp_path / ".out.work").is_dir()
-        else:
-            command(path, out)
-        done += len(reads)
-    assert done > everything, "what follows the last checkpoint is read again"
-    assert len(reads) < 10, "most was there before the last start"
+    assert len(reads) == 20
+    for at in (7, 4, 9):
+        reads.kill(command, path, out, at)
+    command(path, out)
+    assert 0 < len(reads) < 10, "most was there before the last start"
     same(whole, out)
     assert not list(tmp_path.glob(".*"))
 
@@ -133,102 +140,80 @@ here.COMMANDS[sys.argv[2]][0](Path(sys.argv[3]), Path(sys.argv[4]))
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_a_killed_process_leaves_what_the_same_command_goes_on_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, reads: Reads, name: str
 ) -> None:
-    small_blocks(monkeypatch)
     command, same = COMMANDS[name]
     path, whole, out = (tmp_path / n for n in ("in.h5ad", "whole", "out"))
     patients_h5ad(path, 300)
     command(path, whole)
     here = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2] / "helpers")])
     words = [sys.executable, "-c", CHILD, here, name, str(path), str(out)]
-    process = subprocess.Popen(words)
-    work = tmp_path / ".out.work"
     pattern = {"tensors": "*.npz", "published": "*.h5"}[name]
-    while process.poll() is None and not list(work.glob(pattern)):
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert list(work.glob(pattern)), "killed too late, or it failed"
-    reads, stop = list[tuple[str, int]](), {"at": 0}
-    watched(monkeypatch, reads, stop)
+    work = tmp_path / ".out.work"
+    for _ in range(5):  # on a busy machine a child may end before it is killed
+        process = subprocess.Popen(words)
+        while process.poll() is None and not list(work.glob(pattern)):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL and list(work.glob(pattern)) and not out.exists():
+            break
+        assert out.exists(), "the child failed"
+        out.unlink()
+    reads.clear()
     command(path, out)
     assert 0 < len(reads) < 2 * 600 // 4, "all was read again"
     same(whole, out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.h5ad", "out", "whole"]
 
 
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_another_file_of_the_same_name_is_read_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reads: Reads, name: str
 ) -> None:
-    small_blocks(monkeypatch)
+    command, same = COMMANDS[name]
     path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
-    reads, stop = list[tuple[str, int]](), {"at": 14}
-    for command, same in COMMANDS.values():
-        data = patients_h5ad(path, 20)
-        with monkeypatch.context() as patch:
-            watched(patch, reads, stop)
-            reads.clear()
-            with pytest.raises(Killed):
-                command(path, out)
-        data.X[0, 0] += 1
-        data.write_h5ad(path)
-        command(path, out)
-        command(path, whole)
-        same(whole, out)
-        for made in (out, whole):
-            made.unlink()
+    data = patients_h5ad(path, 20)
+    reads.kill(command, path, out, 14)
+    data.X[0, 0] += 1
+    data.write_h5ad(path)
+    command(path, out)
+    assert len(reads) == 20
+    command(path, whole)
+    same(whole, out)
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut off"])
-def test_lost_values_are_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    small_blocks(monkeypatch)
+def test_lost_values_are_read_again(tmp_path: Path, reads: Reads, damage: str) -> None:
     path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
     patients_h5ad(path, 20)
     tensors(path, whole)
-    reads, stop = list[tuple[str, int]](), {"at": 14}
-    watched(monkeypatch, reads, stop)
-    with pytest.raises(Killed):
-        tensors(path, out)
+    reads.kill(tensors, path, out, 14)
     (values,) = (tmp_path / ".out.work").glob("*.f32")
     if damage == "lost":
         values.unlink()
     else:
         values.write_bytes(values.read_bytes()[:1000])
     # Stopped before there is a new checkpoint: the old one must not speak for the new values.
-    reads.clear()
-    stop["at"] = 2
-    with pytest.raises(Killed):
-        tensors(path, out)
-    reads.clear()
-    stop["at"] = 0
+    reads.kill(tensors, path, out, 2)
     tensors(path, out)
     assert len(reads) == 20
     same_tensors(whole, out)
 
 
-def test_a_damaged_part_is_packed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_blocks(monkeypatch)
+def test_a_damaged_part_is_packed_again(tmp_path: Path, reads: Reads) -> None:
     path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
     patients_h5ad(path, 20)
     prepare_published(path, whole)
-    reads, stop = list[tuple[str, int]](), {"at": 14}
-    watched(monkeypatch, reads, stop)
-    with pytest.raises(Killed):
-        prepare_published(path, out)
+    reads.kill(prepare_published, path, out, 14)
     part, *_ = (tmp_path / ".out.work").glob("*.h5")
     part.write_bytes(part.read_bytes()[:1000])
-    reads.clear()
-    stop["at"] = 0
     prepare_published(path, out)
     assert 2 < len(reads) < 20
     same_h5ad(whole, out)
 
 
 def test_a_disk_without_room_is_told_and_the_parts_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, out = tmp_path / "in.h5ad", tmp_path / "out"
     patients_h5ad(path, 20)
@@ -238,8 +223,7 @@ def test_a_disk_without_room_is_told_and_the_parts_stay(
         with pytest.raises(DataError, match="does not fit on the disk") as caught:
             prepare_published(path, out)
     assert "1e-06 GB are free" in caught.value.where and not out.exists()
-    reads, stop = list[tuple[str, int]](), {"at": 1}
-    watched(monkeypatch, reads, stop)
+    reads.clear()
     prepare_published(path, out)
     assert not reads and ad.read_h5ad(out).n_obs == 40
 
@@ -269,19 +253,31 @@ def test_what_fails_elsewhere_is_not_blamed_on_the_file(
         tensors(path, out)
 
 
-def test_values_of_other_rows_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_blocks(monkeypatch)
+def test_values_of_other_rows_do_not_stay(tmp_path: Path, reads: Reads) -> None:
     path, out = tmp_path / "in.h5ad", tmp_path / "out"
     data = patients_h5ad(path, 20)
     data.obs["pert_dose"] = ["1 uM", ""] * 20
     data.write_h5ad(path)
-    reads, stop = list[tuple[str, int]](), {"at": 14}
-    watched(monkeypatch, reads, stop)
-    for assumed in (Assumed("1 uM", "24 h"), Assumed("", "24 h")):
-        reads.clear()
-        with pytest.raises(Killed):
-            prepare_tensors(path, out, featurizer="morgan", assumed=assumed)
+    for dose in ("1 uM", ""):
+        assumed = Assumed(dose, "24 h")
+        command = partial(prepare_tensors, featurizer="morgan", assumed=assumed)
+        reads.kill(command, path, out, 14)
         assert len(list((tmp_path / ".out.work").glob("*.f32"))) == 1
+
+
+def test_another_table_of_drugs_costs_no_second_packing(tmp_path: Path, reads: Reads) -> None:
+    path, out, table = (tmp_path / n for n in ("in.h5ad", "out", "drugs.csv"))
+    patients_h5ad(path, 20)
+    reads.kill(prepare_published, path, out, 14)
+    rows = {
+        "pert_id": list(DRUGS),
+        "cmap_name": ["a", "b", "c", "d"],
+        "smiles": list(DRUGS.values()),
+    }
+    pd.DataFrame(rows).to_csv(table, index=False)
+    prepare_published(path, out, drugs=table)
+    assert len(reads) < 10
+    assert set(ad.read_h5ad(out).obs["cmap_name"]) == set("abcd")
 
 
 def test_values_are_on_the_disk_and_not_in_memory(
