@@ -21,12 +21,16 @@ def atomic_path(target: Path, *, within: Path | None = None) -> Iterator[Path]:
     ----------
     target : Path
     within : Path, optional
-        Folder of the temporary file, on the disk of `target`; default beside it.
+        Folder of the temporary file; default beside `target`, and so where it is on another disk,
+        from which nothing can be renamed.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.parent if within is None else within
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = target.parent
+    if within is not None:
+        within.mkdir(parents=True, exist_ok=True)
+        if within.stat().st_dev == folder.stat().st_dev:
+            folder = within
     temporary = folder / f".{target.name}.{secrets.token_hex(8)}"
     # Not mkstemp: its files are readable by their owner alone, also after the rename.
     temporary.touch(exist_ok=False)

@@ -64,6 +64,22 @@ def _is_whole(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
+def reserve(folder: Path, size: int) -> None:
+    """See that a file of `size` bytes can be written to a folder: room, quotas and limits.
+
+    Raises
+    ------
+    DataError
+        When there is no room for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    room = folder / "room"
+    try:
+        _make_zeros(room, size)
+    finally:
+        room.unlink(missing_ok=True)
+
+
 def _make_zeros(path: Path, size: int) -> None:
     """Make a file of `size` zero bytes that has its space on the disk.
 
@@ -78,7 +94,7 @@ def _make_zeros(path: Path, size: int) -> None:
     except OSError as error:
         free = shutil.disk_usage(path.parent).free
         raise DataError(
-            "The working files of the preparation do not fit on the disk.",
+            "The files of the preparation do not fit on the disk.",
             where=f"{path.parent}: {size / 1e9:,.3g} GB are needed for one of them, "
             f"{free / 1e9:,.3g} GB are free ({error.strerror})",
             fix="Make room, or choose an output folder on another disk; the same command goes on.",
@@ -122,8 +138,7 @@ class Work:
     def __init__(self, folder: Path, identity: str, *, force: bool = False) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*"):  # what a killed command was writing
-            left.unlink()
+        remove_half_written(folder)
         self._state_path, self._undo = folder / "state.json", folder / "undo.npz"
         self.state = read_state(folder)
         if self.state and self.state.get("identity") != identity:
@@ -145,7 +160,7 @@ class Work:
                 self._undo,
             ):  # sums that no state tells of
                 left.unlink(missing_ok=True)
-            self.state = {"identity": identity, "done": {}, "written": []}
+            self.state = {"identity": identity, "done": {}, "writing": "", "written": {}}
             self.save()
 
     def save(self) -> None:
@@ -220,6 +235,13 @@ class Work:
     def clear(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what a killed command was writing to a folder, see `xpert_core.files.atomic_path`."""
+    for left in folder.glob(".*"):
+        if left.is_file():
+            left.unlink(missing_ok=True)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

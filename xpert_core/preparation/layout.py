@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,16 @@ import pandas as pd
 from xpert_core.errors import DataError
 from xpert_core.files import atomic_path, sha256_bytes
 from xpert_core.genes import load_panel
-from xpert_core.preparation.parts import PartedMatrix, need_room
+from xpert_core.preparation.disk import reserve
+from xpert_core.preparation.parts import PartedMatrix, in_memory
 from xpert_core.preparation.records import KINDS, Prepared, Report, silent
 from xpert_core.preparation.staging import Stage
+
+if TYPE_CHECKING:
+    import h5py
+
+_OVERHEAD = 1 << 20
+"""Bytes that an output takes beyond its parts and tables: HDF5's own, an index of the chunks."""
 
 
 def write_prepared(
@@ -78,34 +85,44 @@ def write_prepared(
         for name, source in sources.items()
     }
     packed = sum(matrix.pack() for matrix in matrices.values())
-    need_room(path, packed + int(obs.memory_usage(deep=True).sum()))
-    with atomic_path(path, within=stage.folder) as temporary:
-        _put_together(temporary, matrices, obs, _uns(data, len(chosen)))
+    with in_memory() as tables:
+        _write_tables(tables, obs, _uns(data, len(chosen)))
+        reserve(stage.folder, packed + len(tables.id.get_file_image()) + _OVERHEAD)
+        with atomic_path(path, within=stage.folder) as temporary:
+            _put_together(temporary, tables, matrices)
     return len(chosen)
 
 
 def _identity(data: Prepared) -> str:
     """Hash of all that the rows depend on: inputs, settings, steps, and the rows themselves."""
-    known = json.dumps(provenance(data, len(data)), sort_keys=True)
+    known = json.dumps([data.scale, provenance(data, len(data))], sort_keys=True)
     return sha256_bytes(known.encode() + pd.util.hash_pandas_object(data.obs).to_numpy().tobytes())
 
 
-def _put_together(
-    path: Path, matrices: dict[str, PartedMatrix], obs: pd.DataFrame, uns: dict[str, str]
-) -> None:
-    import h5py
+def _write_tables(file: h5py.File, obs: pd.DataFrame, uns: dict[str, str]) -> None:
+    """Everything but the matrices."""
     from anndata.io import write_elem
 
+    file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+    # Read elements of AnnData must exist even where they are empty.
+    for name in ("obsm", "layers", "varm", "obsp", "varp"):
+        write_elem(file, name, {})
+    write_elem(file, "obs", _plain(obs))
+    write_elem(file, "var", panel_table())
+    write_elem(file, "uns", uns)
+    file.flush()
+
+
+def _put_together(path: Path, tables: h5py.File, matrices: dict[str, PartedMatrix]) -> None:
+    """Write the output; there is room for it by now, because HDF5 does not survive a full disk."""
+    import h5py
+
     with h5py.File(path, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        # Read elements of AnnData must exist even where they are empty.
-        for name in ("obsm", "layers", "varm", "obsp", "varp"):
-            write_elem(file, name, {})
+        file.attrs.update(tables.attrs)
+        for name in tables:
+            tables.copy(name, file)
         for name, matrix in matrices.items():
             matrix.join(file, name)
-        write_elem(file, "obs", _plain(obs))
-        write_elem(file, "var", panel_table())
-        write_elem(file, "uns", uns)
 
 
 def _plain(obs: pd.DataFrame) -> pd.DataFrame:

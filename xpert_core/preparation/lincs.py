@@ -201,7 +201,9 @@ def prepare(
     chosen = settings or LincsSettings()
     targets = {subset: out / f"l1000_{subset}.h5ad" for subset in chosen.subsets}
     folder = out / ".l1000-work"
-    _refuse_overwrite(targets, read_state(folder).get("written", []), force=force)
+    state = read_state(folder)
+    own = {*state.get("written", ()), state.get("writing", "")}
+    _refuse_overwrite(targets, own, force=force)
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".l1000-work.lock", timeout=0)
     try:
@@ -218,7 +220,7 @@ def prepare(
     return written, made.counts
 
 
-def _refuse_overwrite(targets: dict[str, Path], own: list[str], *, force: bool) -> None:
+def _refuse_overwrite(targets: dict[str, Path], own: set[str], *, force: bool) -> None:
     there = [p for p in targets.values() if p.exists() and p.name not in own]
     if there and not force:
         raise DataError(
@@ -247,24 +249,39 @@ def _run(
         made.conditions.obs, x, x_ctl, "pairs", SCALE, "lincs", work.state["inputs"],
         {**asdict(settings), "subsets": list(settings.subsets)}, made.counts,
     )  # fmt: skip
-    written, stage = {}, Stage(folder / "parts")
-    for subset, path in targets.items():
-        rows = subset_rows(made.conditions.obs, subset)
-        # The sums are the same whatever subsets are written.
-        own = work.state["identity"]
-        written[path] = write_prepared(
-            path, data, stage=stage, identity=own, rows=rows, report=report
-        )
-        stage.clear()
-        work.state["written"].append(path.name)
-        work.save()
+    written = {
+        path: _write(path, data, subset_rows(made.conditions.obs, subset), work, report)
+        for subset, path in targets.items()
+    }
     work.clear()
     return written
 
 
+def _write(path: Path, data: Prepared, rows: np.ndarray, work: Work, report: Report) -> int:
+    """Write a subset, unless an interrupted run has done so; returns its rows."""
+    done = work.state["written"]
+    if path.is_file() and done.get(path.name) == _stamp(path):
+        return len(rows)
+    stage = Stage(work.folder / "parts")
+    work.state["writing"] = path.name
+    work.save()
+    # The sums are the same whatever subsets are written.
+    own = work.state["identity"]
+    size = write_prepared(path, data, stage=stage, identity=own, rows=rows, report=report)
+    done[path.name] = _stamp(path)
+    work.save()
+    stage.clear()
+    return size
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time: whether a file is still the one that was written."""
+    return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
 def _identity(files: LincsFiles, settings: LincsSettings, made: Plan) -> str:
     """Hash of everything the sums depend on; which subsets are written changes nothing of them."""
-    stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in filter(None, files.paths())]
+    stamps = [[p.name, *_stamp(p)] for p in filter(None, files.paths())]
     document = [stamps, settings.control, settings.seed, settings.block, load_panel().digest]
     found = hashlib.sha256(json.dumps(document).encode())
     wells = made.wells

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpert_core.errors import DataError
-from xpert_core.files import sha256_bytes, write_bytes_atomic
+from xpert_core.files import sha256_bytes, sha256_file, write_bytes_atomic
 from xpert_core.genes import load_panel
 from xpert_core.preparation.records import Report, Rows, blocks
 from xpert_core.preparation.staging import Stage
@@ -57,8 +56,10 @@ class PartedMatrix:
         """Write the parts that are not there yet; returns the bytes of all of them."""
         size = 0
         for first, last, path in self._parts():
-            if not _is_whole(path, last - first):
-                write_bytes_atomic(path, self._packed(first, last))
+            if not _is_whole(path):
+                image = self._packed(first, last)
+                write_bytes_atomic(path, image)
+                write_bytes_atomic(_checksum(path), sha256_bytes(image).encode())
             size += path.stat().st_size
             self.report(self.label, last, len(self.chosen))
         return size
@@ -82,9 +83,8 @@ class PartedMatrix:
 
     def _packed(self, start: int, end: int) -> bytes:
         """A file of some rows. In memory: HDF5 does not survive a disk that fills up."""
-        import h5py
 
-        with h5py.File("part", "w", driver="core", backing_store=False) as file:
+        with in_memory() as file:
             target = _dataset(file, "rows", end - start)
             for first, last in blocks(end - start, BLOCK):
                 target[first:last] = self._read(self.chosen[start + first : start + last])
@@ -104,21 +104,12 @@ class PartedMatrix:
         )
 
 
-def need_room(path: Path, size: int) -> None:
-    """Refuse to put an output together where the disk has no room for it.
+def in_memory() -> h5py.File:
+    """A new HDF5 file that is never written to the disk."""
+    import h5py
 
-    Raises
-    ------
-    DataError
-        Before anything is written.
-    """
-    free = shutil.disk_usage(path.parent).free
-    if free < size:
-        raise DataError(
-            "The output does not fit on the disk.",
-            where=f"{path}: {size / 1e9:,.3g} GB are needed, {free / 1e9:,.3g} GB are free",
-            fix="Make room, and run the same command again: it goes on from here.",
-        )
+    # Named, because HDF5 knows open files by their names.
+    return h5py.File(secrets.token_hex(8), "w", driver="core", backing_store=False)
 
 
 def _dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
@@ -129,11 +120,12 @@ def _dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
     )  # fmt: skip
 
 
-def _is_whole(path: Path, size: int) -> bool:
-    import h5py
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")
 
+
+def _is_whole(path: Path) -> bool:
     try:
-        with h5py.File(path, "r") as file:
-            return bool(file["rows"].shape == (size, len(load_panel())))
-    except (OSError, KeyError):
+        return _checksum(path).read_text(encoding="ascii") == sha256_file(path)
+    except (OSError, UnicodeDecodeError):
         return False

@@ -17,7 +17,7 @@ from xpert_core import __version__
 from xpert_core.errors import DataError
 from xpert_core.files import atomic_path
 from xpert_core.genes import load_panel
-from xpert_core.preparation.disk import DiskRows
+from xpert_core.preparation.disk import DiskRows, remove_half_written
 
 State = dict[str, np.ndarray]
 
@@ -85,8 +85,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for left in folder.glob(".*"):
-            left.unlink()
+        remove_half_written(folder)
 
     def entry(self, *identity: str) -> Staged:
         """What was read of one input.
@@ -102,9 +101,9 @@ class Stage:
     def only_entry(self, *identity: str) -> Staged:
         """`entry`, where what was read of anything else is not needed any more: it is removed."""
         own = self.path(*identity)
-        for left in self.folder.glob("*"):
+        for left in (*self.folder.glob("*.f32"), *self.folder.glob("*.npz")):
             if left.stem != own.name:
-                left.unlink()
+                left.unlink(missing_ok=True)
         return Staged(own)
 
     def path(self, *identity: str) -> Path:

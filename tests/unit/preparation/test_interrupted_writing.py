@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections import namedtuple
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from processes import room_for
 
 from xpert_core.drugs.cache import FeatureCache
 from xpert_core.errors import DataError
-from xpert_core.preparation import changes, parts
+from xpert_core.preparation import changes, layout, parts
 from xpert_core.preparation.assemble import ProfileNumbers, distinct_rows
 from xpert_core.preparation.published import LayoutFile, prepare_published
 from xpert_core.preparation.tensors import Assumed, prepare_tensors
@@ -148,7 +147,7 @@ def test_a_killed_process_leaves_what_the_same_command_goes_on_from(
     command(path, whole)
     here = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2] / "helpers")])
     words = [sys.executable, "-c", CHILD, here, name, str(path), str(out)]
-    pattern = {"tensors": "*.npz", "published": "*.h5"}[name]
+    pattern = {"tensors": "*.npz", "published": "*.sha256"}[name]
     work = tmp_path / ".out.work"
     for _ in range(5):  # on a busy machine a child may end before it is killed
         process = subprocess.Popen(words)
@@ -200,32 +199,49 @@ def test_lost_values_are_read_again(tmp_path: Path, reads: Reads, damage: str) -
     same_tensors(whole, out)
 
 
-def test_a_damaged_part_is_packed_again(tmp_path: Path, reads: Reads) -> None:
+@pytest.mark.parametrize("damage", ["cut off", "changed"])
+def test_a_damaged_part_is_packed_again(tmp_path: Path, reads: Reads, damage: str) -> None:
     path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
     patients_h5ad(path, 20)
     prepare_published(path, whole)
     reads.kill(prepare_published, path, out, 14)
     part, *_ = (tmp_path / ".out.work").glob("*.h5")
-    part.write_bytes(part.read_bytes()[:1000])
+    good = part.read_bytes()
+    bad = good[:1000] if damage == "cut off" else good[:9000] + bytes(500) + good[9500:]
+    assert bad != good
+    part.write_bytes(bad)
     prepare_published(path, out)
     assert 2 < len(reads) < 20
     same_h5ad(whole, out)
 
 
-def test_a_disk_without_room_is_told_and_the_parts_stay(
-    tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_room_is_told_and_the_parts_stay(tmp_path: Path, reads: Reads) -> None:
     path, out = tmp_path / "in.h5ad", tmp_path / "out"
     patients_h5ad(path, 20)
-    full = namedtuple("full", "free")(1000)
-    with monkeypatch.context() as patch:
-        patch.setattr(parts.shutil, "disk_usage", lambda _: full)
-        with pytest.raises(DataError, match="does not fit on the disk") as caught:
-            prepare_published(path, out)
-    assert "1e-06 GB are free" in caught.value.where and not out.exists()
+    prepare_published(path, out)
+    size = out.stat().st_size
+    out.unlink()
+    with room_for(size), pytest.raises(DataError, match="do not fit on the disk") as caught:
+        prepare_published(path, out)
+    assert "GB are needed" in caught.value.where and not out.exists()
     reads.clear()
     prepare_published(path, out)
     assert not reads and ad.read_h5ad(out).n_obs == 40
+
+
+def test_room_that_is_enough_for_the_check_is_enough(
+    tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "in.h5ad", tmp_path / "out"
+    patients_h5ad(path, 100)
+    asked = list[int]()
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "reserve", lambda _, size: asked.append(size))
+        prepare_published(path, out)
+    assert out.stat().st_size < asked[0] < out.stat().st_size + 2**21
+    with room_for(asked[0]):
+        prepare_published(path, out)
+    assert ad.read_h5ad(out).n_obs == 200
 
 
 def test_tensors_that_do_not_fit_on_the_disk_are_told(tmp_path: Path) -> None:

@@ -210,6 +210,39 @@ def test_an_interrupted_run_leaves_no_output_and_goes_on_to_the_same_numbers(
     assert [p.name for p in tmp_path.iterdir()] == ["l1000_full.h5ad"]
 
 
+@pytest.mark.parametrize("when", ["second is packed", "first is there", "first is noted"])
+def test_a_subset_that_is_there_is_not_written_again(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    settings = LincsSettings(subsets=("full", "mdmt_pretrain"))
+    full = tmp_path / "l1000_full.h5ad"
+
+    def report(label: str, *_: int) -> None:
+        if when == "second is packed" and label.startswith("Writing l1000_mdmt_pretrain"):
+            raise KeyboardInterrupt
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if when == "first is there":
+            patch.setattr(lincs, "_stamp", lambda path: stop() if path == full else [0, 0])
+        elif when == "first is noted":
+            patch.setattr(lincs.Stage, "clear", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(release.files, tmp_path, settings, report=report)
+    stamp, labels = full.stat().st_mtime_ns, set[str]()
+    if when == "first is there":  # the inputs' stamps were others: the same for what follows
+        monkeypatch.setattr(lincs, "_stamp", lambda _: [0, 0])
+    written, _ = prepare(
+        release.files, tmp_path, settings, report=lambda what, *_: labels.add(what)
+    )
+    assert written[full] == ad.read_h5ad(full).n_obs
+    again = {label for label in labels if label.startswith("Writing l1000_full")}
+    assert (full.stat().st_mtime_ns == stamp) == (when != "first is there") == (not again)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_kill_while_a_block_is_added_adds_it_once(
     release: Release, full: ad.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
