@@ -12,7 +12,17 @@ import numpy as np
 from xpert_core.errors import DataError
 from xpert_core.tokens.dataset import TrainingData
 
-_MODULES = ("simple", "neighbours", "stack", "mlp", "transigen", "prnet", "deepce", "ciger")
+_MODULES = (
+    "simple",
+    "profiles",
+    "neighbours",
+    "stack",
+    "mlp",
+    "transigen",
+    "prnet",
+    "deepce",
+    "ciger",
+)
 
 
 class Baseline(Protocol):

@@ -25,7 +25,7 @@ class ControlCopy:
         return np.zeros((len(rows), data.x_deg.shape[1]), dtype=np.float32)
 
 
-class _GroupMean(ABC):
+class GroupMean(ABC):
     """Mean change of the training rows of one group and read-out; else of the read-out."""
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
@@ -35,14 +35,14 @@ class _GroupMean(ABC):
         for readout in np.unique(data.readout[train]):
             own = train[data.readout[train] == readout]
             self._all[readout] = data.x_deg[own].mean(axis=0)
-            groups = self._group(data, own)
+            groups = self.group(data, own)
             for group in np.unique(groups):
                 self._mean[readout, group] = data.x_deg[own[groups == group]].mean(axis=0)
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """The group's mean, else the read-out's."""
         nothing = np.zeros(data.x_deg.shape[1], dtype=np.float32)
-        groups = self._group(data, rows)
+        groups = self.group(data, rows)
         return np.stack(
             [
                 self._mean.get((r, g), self._all.get(r, nothing))
@@ -51,7 +51,7 @@ class _GroupMean(ABC):
         )
 
     @abstractmethod
-    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    def group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """Group of each row."""
 
 
@@ -59,31 +59,39 @@ class _GroupMean(ABC):
     BaselineInfo(
         "mean",
         "mean",
-        differs="Mean change of all training rows of the read-out. The paper's Mean averages "
-        "treated and control profiles together, which implies no x_deg of its own.",
+        differs="Mean change of all training rows of the read-out; the paper averages profiles: "
+        "mean-profile.",
     )
 )
-class Mean(_GroupMean):
+class Mean(GroupMean):
     """Mean change of all training rows of the read-out."""
 
-    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    def group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         return np.zeros(len(rows), dtype=np.int64)
 
 
-@register(BaselineInfo("mean-cell", "mean of the cell line", knows_cell=True))
-class MeanOfCell(_GroupMean):
+@register(
+    BaselineInfo(
+        "mean-cell",
+        "mean of the cell line",
+        knows_cell=True,
+        differs="Mean change of the cell line's training rows; the paper averages profiles: "
+        "mean-profile-cell.",
+    )
+)
+class MeanOfCell(GroupMean):
     """Mean change of the training rows of the same cell line and read-out.
 
-    A cell line that was not seen gets the mean over all cell lines of the read-out (paper, "Mean
-    baseline models").
+    A cell line that was not seen gets the mean over all cell lines of the read-out; the paper does
+    not ask it there.
     """
 
-    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    def group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         return data.cell_index[rows]
 
 
 @register(BaselineInfo("mean-control", "mean of the control profile", knows_control=True))
-class MeanOfControl(_GroupMean):
+class MeanOfControl(GroupMean):
     """Mean change of the training rows with the same control profile and read-out.
 
     Where the control is the mean of a plate's vehicle wells, this is what the wells of a plate
@@ -99,20 +107,28 @@ class MeanOfControl(_GroupMean):
 
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """The control's mean, else the cell line's, else the read-out's."""
-        pairs = zip(data.readout[rows], self._group(data, rows), strict=True)
+        pairs = zip(data.readout[rows], self.group(data, rows), strict=True)
         seen = np.array([pair in self._mean for pair in pairs])
         own, cell = super().predict(data, rows), self._cell.predict(data, rows)
         return np.where(seen[:, None], own, cell)
 
-    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    def group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         return data.profile_index[rows]
 
 
-@register(BaselineInfo("mean-drug", "mean of the drug", knows_drug=True))
-class MeanOfDrug(_GroupMean):
+@register(
+    BaselineInfo(
+        "mean-drug",
+        "mean of the drug",
+        knows_drug=True,
+        differs="Mean change of the drug's training rows; the paper averages profiles: "
+        "mean-profile-drug.",
+    )
+)
+class MeanOfDrug(GroupMean):
     """Mean change of the training rows of the same drug and read-out."""
 
-    def _group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
+    def group(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         return data.drug_index[rows]
 
 

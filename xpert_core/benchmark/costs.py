@@ -125,12 +125,13 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
             "memory": [f.facts["memory_mib"] for f in finished],
         }
     )
-    own = all(f.facts.get("memory_own", False) for f in finished)
-    said = (
-        "memory is the most its worker held while it ran, program and data included."
-        if own
-        else "memory is the most a worker had held by then."
-    )
+    own = {
+        name: all(f.facts.get("memory_own", False) for f in finished if f.facts["model"] == name)
+        for name in costs["model"].unique()
+    }
+    said = "memory is the most a worker held while the task ran, program and data included"
+    if not all(own.values()):
+        said += "; of lines with *, the most that some of its workers had held by then"
     specs = {spec.name: spec for spec in config.models}
     lines = []
     for name, c in costs.groupby("model", sort=False).mean().iterrows():
@@ -139,12 +140,12 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
         epochs = [int(f.facts["epochs"]) for f in finished if f.facts["model"] == model]
         lines.append(
             [model, _settings(spec) if spec else "", f"{c['fit']:.1f}", f"{c['predict']:.2f}",
-             f"{c['memory']:.0f}",
+             f"{c['memory']:.0f}{'' if own[model] else '*'}",
              *(_epochs(budget_of(spec, config.base), epochs) if spec else [""] * 4)]
         )  # fmt: skip
     head = ["model", "settings", "fit (s)", "predict (ms a row)", "memory (MiB)", "genes a step",
             "epochs run", "most (patience)", "ended at most"]  # fmt: skip
-    text = f"Means over tasks of one thread each; {said} {_NOTE}\n\n{table(head, lines)}"
+    text = f"Means over tasks of one thread each; {said}. {_NOTE}\n\n{table(head, lines)}"
     return Section("What each model costs", text)
 
 

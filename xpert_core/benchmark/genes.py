@@ -100,9 +100,10 @@ def _spreads(
     genes = most_variable(truth)
     sources = {MEASURED: truth[:, genes]}
     for model, (known, x_deg) in predicted.items():
-        mine = x_deg[np.isin(known, rows)]
-        if len(mine) == len(rows):
-            sources[model] = mine[:, genes]
+        # Where folds share rows (new doses and times), what the first of them says.
+        seen, first = np.unique(known, return_index=True)
+        if np.isin(rows, seen).all():
+            sources[model] = x_deg[first[np.searchsorted(seen, rows)]][:, genes]
     lines: list[dict[str, object]] = []
     for i, gene in enumerate(genes):
         for source, values in sources.items():

@@ -17,7 +17,7 @@ from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
 from xpert_core.benchmark.results import SHOWN, Results
 from xpert_core.benchmark.runner import Finished
-from xpert_core.benchmark.tables import FEW_GROUPS, unit_words, with_interval
+from xpert_core.benchmark.tables import FEW_GROUPS, FEWEST_FOLDS, unit_words, with_interval
 from xpert_core.evaluation.metrics import METRICS
 from xpert_core.files import atomic_path, write_bytes_atomic
 from xpert_core.learning.folds import SCENARIOS
@@ -277,6 +277,7 @@ def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.
     order = intervals.assign(apart=intervals["model"].isin(list(left)))
     order = order.sort_values(["apart", "mean"], ascending=[True, False], kind="stable")
     alike = len(intervals[["groups", "rows", "folds"]].drop_duplicates()) == 1
+    seeds = results.at(results.folds, scenario, readout).groupby("model")["seeds"].max()
     lines = []
     for _, score in order.iterrows():
         name, minus, p = score["model"], "", ""
@@ -287,7 +288,7 @@ def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.
             )
             p = f"{p_value(d['p'])} {d['stars']}" if d["p"] >= 0 else ""
             p += f" (Holm {d['p_holm']:.2g})" if d["p_holm"] >= 0 else ""
-        lines.append([name, _score(score), minus, p])
+        lines.append([name, _score(score), minus, p, str(seeds[name])])
         if not alike:
             lines[-1].append(
                 f"{score['folds']}: {score['rows']} rows, {unit_words(unit, score['groups'])}"
@@ -295,12 +296,16 @@ def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.
     c = results.at(ceilings, scenario, readout).iloc[0]
     if c["rows"]:
         label = f"{ceiling.LABEL}, {c['conditions']} of them"
-        noise = [label, interval(c["mean"], c["low"], c["high"]), "", ""]
+        noise = [label, interval(c["mean"], c["low"], c["high"]), "", "", ""]
         lines.insert(0, noise if alike else [*noise, f"{c['rows']} rows"])
     few = int(intervals["groups"].min())
     over = unit_words(unit, few) if alike else unit_words(unit, 2).removeprefix("2 ")
-    head = ["model", f"PCC [95 % over {over}]", f"{results.model} minus it", "paired t over folds"]
+    head = ["model", f"PCC [95 % over {over}]", f"{results.model} minus it", "paired t over folds",
+            "seeds"]  # fmt: skip
     text = table(head if alike else [*head, "folds"], lines)
+    main = results.at(results.folds, scenario, readout)
+    if main.loc[main["model"] == results.model, "folds"].max() < FEWEST_FOLDS:
+        text += "\n\nFewer than three folds: no paired t-test."
     if few < FEW_GROUPS:
         text += (
             f"\n\nScores of {unit_words(unit, few)}: too few to say much of others; a bootstrap of "

@@ -22,6 +22,8 @@ UNITS = ("scaffold", "cell", "patient", "cancer")
 """Groupings of scenarios that an interval resamples; others resample drugs."""
 FEW_GROUPS = 5
 """Below it an interval is a rough guide: a bootstrap of so few groups is too narrow."""
+FEWEST_FOLDS = 3
+"""Of a paired t-test."""
 
 
 def score_table(finished: Sequence[Finished]) -> pd.DataFrame:
@@ -266,7 +268,7 @@ def _difference(own: pd.Series, other: pd.Series, groups: np.ndarray) -> dict[st
 
     score = bootstrap_mean((own - other).to_numpy(), groups)
     one, two = (values.groupby("fold").mean() for values in (own, other))
-    p = float(ttest_rel(one, two).pvalue) if len(one) >= 3 else np.nan
+    p = float(ttest_rel(one, two).pvalue) if len(one) >= FEWEST_FOLDS else np.nan
     return {
         "difference": score.mean,
         "low": score.low,

@@ -74,7 +74,19 @@ def test_the_table_of_costs_gives_settings_and_who_ended_at_the_cap() -> None:
     assert "gene_share: 0.125, max_epochs: 6, patience: 2" in rows["ciger"]
     assert rows["ciger"].endswith("| 0.125 | 6 | 6 (2) | 1 of 1 |")
     for name in ("ridge", "XPert, mean of 2 seeds"):
-        assert rows[name].endswith("| 1 |  |  |  |  |")
+        assert rows[name].endswith("| 1* |  |  |  |  |")
+
+
+def test_peaks_of_memory_that_are_not_of_a_task_are_marked() -> None:
+    found = tasks("cold-drug", prnet=[30, 30], ridge=[0])
+    for task in found[:2]:
+        task.facts["memory_own"] = True
+    models = (ModelSpec("prnet", "prnet"), ModelSpec("ridge", "ridge"))
+    text = cost_section(asked(*models), found).text
+    assert "; of lines with *, the most that some of its workers had held by then" in text
+    assert "| 1* |" in text and "| 1 |" in text
+    found[2].facts["memory_own"] = True
+    assert "*" not in cost_section(asked(*models), found).text
 
 
 @pytest.mark.parametrize("low", [0.1, -0.1])

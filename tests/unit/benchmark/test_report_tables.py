@@ -22,7 +22,13 @@ from xpert_core.benchmark.comparisons import (
 )
 from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
 from xpert_core.benchmark.figures import score_chart
-from xpert_core.benchmark.genes import kept_predictions, most_variable, subset_of
+from xpert_core.benchmark.genes import (
+    MEASURED,
+    _spreads,
+    kept_predictions,
+    most_variable,
+    subset_of,
+)
 from xpert_core.benchmark.groups import (
     group_table,
     mean_profiles,
@@ -284,6 +290,17 @@ def test_kept_predictions_are_those_of_one_seed_and_all_folds(tmp_path: Path) ->
     finished[1].predictions.write_bytes(b"PK cut")
     with pytest.raises(DataError, match="Stored predictions"):
         kept_predictions(finished, "cold-drug")
+
+
+def test_spreads_of_rows_that_folds_share_are_of_each_row_once(data: TrainingData) -> None:
+    rows = np.arange(20)
+    known = np.concatenate([rows[10:], rows[:12]])  # two of them in both folds
+    x_deg = data.x_deg[known] * 2
+    x_deg[-2:] = 1e6  # what the second fold says of those
+    genes = pd.DataFrame(_spreads(data, rows, {"m": (known, x_deg), "few": (known[:5], x_deg[:5])}))
+    assert set(genes["source"]) == {MEASURED, "m"} and set(genes["rows"]) == {20}
+    by = genes.set_index(["gene", "source"])["sd"].unstack()
+    np.testing.assert_allclose(by["m"], 2 * by[MEASURED], rtol=1e-6)
 
 
 def test_variable_genes_and_subsets(data: TrainingData) -> None:

@@ -219,7 +219,7 @@ for _k in KS:
                 f"{_sign}_precision_{_k}", f"{_sign.title()} P@{_k}", "up", 0.0, 1.0,
                 f"share of the {_k} {_word} predicted genes among the {_k} {_word} true ones "
                 "(equations 25 and 26)", "row",
-                partial(_hits, k=_k, truth_set=None, prepare=_prepare), targets=("x_deg",),
+                partial(_hits, k=_k, truth_set=None, prepare=_prepare),
             )
         )  # fmt: skip
         register(
@@ -228,7 +228,6 @@ for _k in KS:
                 f"share of the {_k} {_word} predicted genes among the {rows.TRUTH_SET} {_word} "
                 "true ones (published code)", "row",
                 partial(_hits, k=_k, truth_set=rows.TRUTH_SET, prepare=_prepare),
-                targets=("x_deg",),
             )
         )  # fmt: skip
 
