@@ -22,7 +22,7 @@ MAX_EPOCHS, PATIENCE = 60, 8
 """Of every network unless its settings say otherwise."""
 STOPPED = (
     f"unless its settings say otherwise, at most {MAX_EPOCHS} epochs, stopped after {PATIENCE} "
-    "without a better validation score"
+    "without a better validation PCC"
 )
 """For what a table says of a network; the report gives the settings that change it."""
 CONDITION_DIM = len(DOSE_BIN_EDGES_UM) + 1 + len(TIME_BINS_H) + len(READOUTS)
@@ -113,14 +113,14 @@ class GeneNetwork(Network):
 
 
 class NetworkBaseline(ABC):
-    """A network trained with Adam, stopped on its `score` of the validation rows.
+    """A network trained with Adam, stopped on the PCC of the validation rows.
 
     Parameters
     ----------
     seed : int
         Of weights, batches and dropout; the global random state is left as it was.
     max_epochs, patience : int
-        Training ends after `patience` epochs without a better validation score; the best weights
+        Training ends after `patience` epochs without a better validation PCC; the best weights
         stay.
     """
 
@@ -166,7 +166,7 @@ class NetworkBaseline(ABC):
                 self.network.loss(rows, change).backward()
                 optimizer.step()
             judged = valid if len(valid) else train
-            score = self.score(data.x_deg[judged], self.predict(data, judged))
+            score = float(pearson_rows(self.predict(data, judged), data.x_deg[judged]).mean())
             if score > best:
                 best, waited = score, 0
                 best_state = copy.deepcopy(self.network.state_dict())
@@ -175,10 +175,6 @@ class NetworkBaseline(ABC):
             if waited >= self.patience:
                 break
         self.network.load_state_dict(best_state)
-
-    def score(self, truth: np.ndarray, predicted: np.ndarray) -> float:
-        """What the epochs are compared by, higher is better: the mean PCC."""
-        return float(pearson_rows(predicted, truth).mean())
 
     def batches(self, data: TrainingData, train: np.ndarray) -> Iterator[np.ndarray]:
         """Rows of each batch of an epoch."""

@@ -68,7 +68,8 @@ class _PRnet(Network):
         differs="Morgan fingerprint instead of its feature variant; dose bin, time and read-out "
         "one-hot beside it; the noise is 0 when predicting; batches of 64 instead of 512 and a "
         "constant learning rate, for thousands instead of hundreds of thousands of rows; "
-        f"{STOPPED}, which is the error, instead of up to 500 epochs, stopped after about 20; "
+        f"{STOPPED}, instead of up to 500 epochs, stopped after about 20; it begins with the mean "
+        "profile after treatment; "
         "the profile after treatment is control + change in units of the read-out's RMS.",
     )
 )

@@ -154,11 +154,7 @@ class Work:
             folder.mkdir(parents=True)
             self.state = {}
         if not self.state:
-            for left in (
-                *folder.glob("*.f64"),
-                *folder.glob(".*"),
-                self._undo,
-            ):  # sums that no state tells of
+            for left in (*folder.glob("*.f64"), self._undo):  # sums that no state tells of
                 left.unlink(missing_ok=True)
             self.state = {"identity": identity, "done": {}, "writing": "", "written": {}}
             self.save()
