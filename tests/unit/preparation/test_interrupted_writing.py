@@ -181,12 +181,20 @@ def test_another_file_of_the_same_name_is_read_by_itself(
     same(whole, out)
 
 
+def half_done(
+    folder: Path, command: Callable[[Path, Path], object], reads: Reads
+) -> tuple[Path, Path, Path]:
+    """An input, an output whose command was killed on the way, and one that was made at once."""
+    path, out, whole = (folder / n for n in ("in.h5ad", "out", "whole"))
+    patients_h5ad(path, 20)
+    command(path, whole)
+    reads.kill(command, path, out, 14)
+    return path, out, whole
+
+
 @pytest.mark.parametrize("damage", ["lost", "cut off"])
 def test_lost_values_are_read_again(tmp_path: Path, reads: Reads, damage: str) -> None:
-    path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
-    patients_h5ad(path, 20)
-    tensors(path, whole)
-    reads.kill(tensors, path, out, 14)
+    path, out, whole = half_done(tmp_path, tensors, reads)
     (values,) = (tmp_path / ".out.work").glob("*.f32")
     if damage == "lost":
         values.unlink()
@@ -201,10 +209,7 @@ def test_lost_values_are_read_again(tmp_path: Path, reads: Reads, damage: str) -
 
 @pytest.mark.parametrize("damage", ["cut off", "changed"])
 def test_a_damaged_part_is_packed_again(tmp_path: Path, reads: Reads, damage: str) -> None:
-    path, out, whole = (tmp_path / n for n in ("in.h5ad", "out", "whole"))
-    patients_h5ad(path, 20)
-    prepare_published(path, whole)
-    reads.kill(prepare_published, path, out, 14)
+    path, out, whole = half_done(tmp_path, prepare_published, reads)
     part, *_ = (tmp_path / ".out.work").glob("*.h5")
     good = part.read_bytes()
     bad = good[:1000] if damage == "cut off" else good[:9000] + bytes(500) + good[9500:]
