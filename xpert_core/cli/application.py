@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from xpert_core.cli import (
+    EXIT_INTERRUPTED,
     app,
     benchmark,
     cohort,
@@ -33,8 +34,6 @@ from xpert_core.errors import XPertError
 
 EXIT_ERROR = 2
 """Exit status when the input or the installation is at fault."""
-EXIT_INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell gives it."""
 
 
 class ErrorReportingGroup(TyperGroup):

@@ -1,4 +1,4 @@
-"""Ctrl-C that is never lost."""
+"""Ctrl-C that is never lost, and never brings the process down."""
 
 from __future__ import annotations
 
@@ -6,33 +6,60 @@ import _thread
 import signal
 import sys
 import threading
+import time
+from types import FrameType
 
 _AGAIN_AFTER_S = 0.05
 """Long enough to be out of the finaliser by then, too short for a person to notice."""
+_IMPORT = "<frozen importlib._bootstrap>"
+"""File of a frame that is below every module being executed."""
 
 
 def hear_every_interrupt() -> None:
-    """Send Ctrl-C again where Python drops it.
+    """Let Ctrl-C raise KeyboardInterrupt only where somebody can catch it, and send it again else.
 
-    A signal that arrives while a finaliser or a weak reference's callback runs raises
-    KeyboardInterrupt there, where nobody can catch it: Python prints "Exception ignored" and goes
-    on, and the command would run to its end.
+    Two places cannot: a finaliser or a weak reference's callback, where Python prints "Exception
+    ignored" and goes on, so that the command would run to its end; and a library that is being
+    imported, where some swallow it and where PyTorch's C++ ends the process with SIGABRT.
+
+    Where Ctrl-C is ignored or handled already, it stays so.
     """
     others = sys.unraisablehook
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt) and not sys.is_finalizing():
-            # Not from here: this, too, is a place where it would be dropped.
-            timer = threading.Timer(_AGAIN_AFTER_S, _interrupt_main)
-            timer.daemon = True
-            timer.start()
+            _send_again()
         else:
             others(unraisable)
 
     sys.unraisablehook = hook
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
 
 
-def _interrupt_main() -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _importing(frame):
+        _send_again()
+    else:
+        signal.default_int_handler(number, frame)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again() -> None:
+    # Not from here: this, too, is a place where it would be dropped. Nor by threading's own
+    # threads, whose start takes locks that the interrupted code may hold.
+    _thread.start_new_thread(_interrupt_main_soon, ())
+
+
+def _interrupt_main_soon() -> None:
+    time.sleep(_AGAIN_AFTER_S)
     main = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and main is not None:
         signal.pthread_kill(main, signal.SIGINT)  # wakes it from a wait as well
