@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from xpert_core.benchmark.markdown import Figure, Section
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.results import Results, scored_rows
 from xpert_core.benchmark.runner import Finished
+from xpert_core.files import sha256_bytes, write_bytes_atomic
 from xpert_core.tokens.dataset import TrainingData
 
 N_GENES = 10
@@ -40,32 +43,29 @@ def most_variable(x_deg: np.ndarray, count: int = N_GENES) -> np.ndarray:
     return np.argsort(-variance, kind="stable")[:count]
 
 
-def kept_predictions(
-    finished: Sequence[Finished], scenario: str
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predictions of a scenario by model: of its lowest seed, all folds one after another.
+def sources_of(finished: Sequence[Finished], scenario: str) -> dict[str, list[Finished]]:
+    """Tasks of a scenario by model: of its lowest seed, all folds one after another.
 
-    One seed, because the mean of several varies less than a model's answer. Models that kept
-    predictions of some folds alone are left out.
+    One seed, because the mean of several varies less than a model's answer. Models that did not
+    run on every fold are left out.
     """
     own = [f for f in finished if f.facts["scenario"] == scenario]
     folds = {f.facts["fold"] for f in own}
     found = {}
     for model in dict.fromkeys(f.facts["model"] for f in own):
-        tasks = [f for f in own if f.facts["model"] == model and f.predictions is not None]
-        seeds = sorted({f.facts["seed"] for f in tasks})
-        tasks = [f for f in tasks if f.facts["seed"] == seeds[0]] if seeds else []
-        if tasks and {f.facts["fold"] for f in tasks} == folds:
-            parts = [Predictions.load(f.predictions) for f in tasks]
-            found[model] = (
-                np.concatenate([part.rows for part in parts]),
-                np.concatenate([part.x_deg for part in parts]),
-            )
+        tasks = [f for f in own if f.facts["model"] == model]
+        first = min(f.facts["seed"] for f in tasks)
+        tasks = [f for f in tasks if f.facts["seed"] == first]
+        if {f.facts["fold"] for f in tasks} == folds:
+            found[model] = tasks
     return found
 
 
 def gene_table(results: Results) -> pd.DataFrame:
     """Spread of the most variable genes' x_deg over the scored rows, measured and predicted.
+
+    What is said of a model is stored beside the benchmark's tasks, so that it outlives the
+    predictions it was made from.
 
     Returns
     -------
@@ -76,43 +76,99 @@ def gene_table(results: Results) -> pd.DataFrame:
         ``q75``, ``q95``, ``mean``, ``sd``: in units of the read-out. Empty where no model kept
         predictions.
     """
-    data, lines = results.data, []
+    data, parts = results.data, list[pd.DataFrame]()
     chosen = subset_of(data, results.config.subset)
-    predicted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    sources: dict[str, _Source] = {}
     last = ""
     for scenario, readout, place in results.places():
         if scenario != last:
-            predicted, last = kept_predictions(results.finished, scenario), scenario
+            tasks, last = sources_of(results.finished, scenario), scenario
+            sources = {model: _Source(own, results.out / "genes") for model, own in tasks.items()}
         rows = scored_rows(place)
         for subset, own in (("all drugs", rows), (results.config.subset, rows[chosen[rows]])):
-            if predicted and len(own) >= (FEWEST_ROWS if subset != "all drugs" else 2):
+            if len(own) >= (FEWEST_ROWS if subset != "all drugs" else 2):
+                found = _spreads(data, own, sources)
                 head = {"scenario": scenario, "readout": readout, "subset": subset}
-                lines += [head | line for line in _spreads(data, own, predicted)]
+                if set(found["source"]) != {MEASURED}:
+                    parts.append(found.assign(**head))
     columns = ["scenario", "readout", "subset", "rows", "gene", "place", "source",
                *QUANTILES, "mean", "sd"]  # fmt: skip
-    return pd.DataFrame(lines, columns=columns)
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _spreads(
-    data: TrainingData, rows: np.ndarray, predicted: dict[str, tuple[np.ndarray, np.ndarray]]
-) -> list[dict[str, object]]:
-    truth = data.x_deg[rows]
-    genes = most_variable(truth)
-    sources = {MEASURED: truth[:, genes]}
-    for model, (known, x_deg) in predicted.items():
+class _Source:
+    """What a model says of single genes: from its predictions, or as stored while they were there.
+
+    Parameters
+    ----------
+    tasks : sequence of Finished
+        Of one model, scenario and seed.
+    folder : Path
+        Where the spreads are stored.
+    """
+
+    def __init__(self, tasks: Sequence[Finished], folder: Path) -> None:
+        self.identities = sorted(str(f.facts["identity"]) for f in tasks)
+        self.folder = folder
+        self._files = [f.predictions for f in tasks]
+
+    @cached_property
+    def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rows, and their x_deg of shape (N, G); None where those of a fold were not kept."""
+        if None in self._files:
+            return None
+        parts = [Predictions.load(file) for file in self._files]
+        return (
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.x_deg for part in parts]),
+        )
+
+    def path(self, rows: np.ndarray, genes: np.ndarray) -> Path:
+        """File of the spreads, named by what they depend on."""
+        asked = sha256_bytes(np.concatenate([rows, genes]).astype("<i8").tobytes())
+        return (
+            self.folder / f"{sha256_bytes(' '.join([*self.identities, asked]).encode())[:16]}.csv"
+        )
+
+    def spreads(self, rows: np.ndarray, genes: np.ndarray) -> pd.DataFrame | None:
+        """A line a gene, see `_spread`; None where neither predictions nor a file are there."""
+        path = self.path(rows, genes)
+        if self.predictions is None:
+            return pd.read_csv(path) if path.is_file() else None
+        known, x_deg = self.predictions
         # Where folds share rows (new doses and times), what the first of them says.
         seen, first = np.unique(known, return_index=True)
-        if np.isin(rows, seen).all():
-            sources[model] = x_deg[first[np.searchsorted(seen, rows)]][:, genes]
-    lines: list[dict[str, object]] = []
-    for i, gene in enumerate(genes):
-        for source, values in sources.items():
-            column = values[:, i].astype(np.float64)
-            quantiles = np.quantile(column, list(QUANTILES.values()))
-            line = {"rows": len(rows), "gene": data.panel_symbols[gene], "place": i + 1}
-            line |= {"source": source, **dict(zip(QUANTILES, quantiles, strict=True))}
-            lines.append(line | {"mean": column.mean(), "sd": column.std()})
-    return lines
+        if not np.isin(rows, seen).all():
+            return None
+        found = _spread(x_deg[first[np.searchsorted(seen, rows)]][:, genes])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(path, found.to_csv(index=False, float_format="%.6g").encode())
+        return found
+
+
+def _spread(values: np.ndarray) -> pd.DataFrame:
+    """Quantiles, mean and s.d. of each column over rows of `values`."""
+    columns = values.astype(np.float64)
+    found = {name: np.quantile(columns, share, axis=0) for name, share in QUANTILES.items()}
+    return pd.DataFrame(found | {"mean": columns.mean(axis=0), "sd": columns.std(axis=0)})
+
+
+def _spreads(data: TrainingData, rows: np.ndarray, sources: dict[str, _Source]) -> pd.DataFrame:
+    """What was measured and what each source says of the most variable genes, a gene at a time."""
+    truth = data.x_deg[rows]
+    genes = most_variable(truth)
+    found = {MEASURED: _spread(truth[:, genes])}
+    found |= {
+        model: spreads
+        for model, source in sources.items()
+        if (spreads := source.spreads(rows, genes)) is not None
+    }
+    symbols = [data.panel_symbols[gene] for gene in genes]
+    parts = [
+        part.assign(source=source, rows=len(rows), gene=symbols, place=range(1, len(genes) + 1))
+        for source, part in found.items()
+    ]
+    return pd.concat(parts).sort_values("place", kind="stable")
 
 
 def section(results: Results) -> Section | None:

@@ -15,6 +15,7 @@ from xpert_core.baselines.registry import available, create
 from xpert_core.baselines.simple import MeanOfCell, RidgeRegression
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import pearson_rows
+from xpert_core.learning.folds import labels_of, make_folds
 from xpert_core.learning.splits import split_by_drug
 from xpert_core.tokens.dataset import TrainingData
 
@@ -196,6 +197,25 @@ def test_ridge_equals_scikit_learn_and_takes_the_penalty_of_the_validation_rows(
         scores = [pearson_rows(r.predict(inputs[1]), data.x_deg[valid]).mean() for r in fitted]
         expected = fitted[int(np.argmax(scores))].predict(inputs[2])
         np.testing.assert_allclose(model.predict(data, test), expected, atol=1e-3)
+
+
+def test_ridge_of_nearly_equal_rows_in_a_worker(data: TrainingData) -> None:
+    """Drugs zeroed: almost rank one, where LAPACK needs the denormal numbers a worker flushes."""
+    folds = make_folds(labels_of(data), "warm-start", rows=data.readout == 1, n_folds=3)
+    rows = folds.split(0).train  # of these it failed
+    blind = replace(data, fingerprint=np.zeros_like(data.fingerprint))
+    found = []
+    for flushed in (False, True):
+        torch.set_flush_denormal(flushed)
+        try:
+            model = RidgeRegression(1e2)
+            model.fit(blind, rows, NOTHING)
+            assert (np.float64(1e-310) * 1 == 0) == flushed, "left as it was"
+        finally:
+            torch.set_flush_denormal(False)
+        found.append(model.predict(blind, rows))
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
 def test_nearest_drugs_by_hand(data: TrainingData) -> None:

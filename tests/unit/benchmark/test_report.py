@@ -134,6 +134,14 @@ def test_variable_genes_are_measured_beside_predicted(reported) -> None:
     assert line["q75"] == pytest.approx(np.quantile(truth[:, best], 0.75), rel=1e-4)
 
 
+def test_boxes_outlive_the_predictions(reported) -> None:
+    config, found, path = reported
+    gone = [replace(task, predictions=None) for task in found]
+    again = gene_table(Results.collect(config, gone, path.parent))
+    stored = pd.read_csv(path.with_name("genes.csv"))
+    pd.testing.assert_frame_equal(again.reset_index(drop=True), stored, rtol=1e-5, atol=1e-5)
+
+
 def test_one_model_alone_has_a_report(tmp_path: Path) -> None:
     path = tmp_path / "bench.yaml"
     scenarios = [{"name": "cold-drug", "readout": "level 5", "folds": [2]}]

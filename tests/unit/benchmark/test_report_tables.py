@@ -24,9 +24,10 @@ from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
 from xpert_core.benchmark.figures import score_chart
 from xpert_core.benchmark.genes import (
     MEASURED,
+    _Source,
     _spreads,
-    kept_predictions,
     most_variable,
+    sources_of,
     subset_of,
 )
 from xpert_core.benchmark.groups import (
@@ -268,7 +269,13 @@ def test_ablations_name_what_differs() -> None:
 
 
 def task(tmp_path: Path, model: str, fold: int, seed: int, rows: list[int], kept: bool = True):
-    facts = {"scenario": "cold-drug", "model": model, "fold": fold, "seed": seed}
+    facts = {
+        "scenario": "cold-drug",
+        "model": model,
+        "fold": fold,
+        "seed": seed,
+        "identity": f"{model}{fold}{seed}",
+    }
     path = None
     if kept:
         path = tmp_path / f"{model}{fold}{seed}.predictions.npz"
@@ -277,30 +284,58 @@ def task(tmp_path: Path, model: str, fold: int, seed: int, rows: list[int], kept
     return Finished(pd.DataFrame({"row": rows}), facts, path)
 
 
-def test_kept_predictions_are_those_of_one_seed_and_all_folds(tmp_path: Path) -> None:
+def test_boxes_are_of_one_seed_and_all_folds(tmp_path: Path) -> None:
     finished = [
         task(tmp_path, "a", 1, 1, [4, 5]), task(tmp_path, "a", 1, 0, [4, 5]),
         task(tmp_path, "a", 2, 0, [6]), task(tmp_path, "a", 2, 1, [6]),
         task(tmp_path, "half", 1, 0, [4, 5]), task(tmp_path, "half", 2, 0, [6], kept=False),
-        task(tmp_path, "none", 1, 0, [4, 5], kept=False),
+        task(tmp_path, "one fold", 1, 0, [4, 5]),
     ]  # fmt: skip
-    found = kept_predictions(finished, "cold-drug")
-    assert list(found) == ["a"]
-    assert found["a"][0].tolist() == [4, 5, 6] and found["a"][1][:, 0].tolist() == [10, 10, 20]
+    found = sources_of(finished, "cold-drug")
+    assert list(found) == ["a", "half"] and found["a"] == [finished[1], finished[2]]
+    rows, x_deg = _Source(found["a"], tmp_path).predictions
+    assert rows.tolist() == [4, 5, 6] and x_deg[:, 0].tolist() == [10, 10, 20]
+    assert _Source(found["half"], tmp_path).predictions is None
     finished[1].predictions.write_bytes(b"PK cut")
     with pytest.raises(DataError, match="Stored predictions"):
-        kept_predictions(finished, "cold-drug")
+        _ = _Source(found["a"], tmp_path).predictions
 
 
-def test_spreads_of_rows_that_folds_share_are_of_each_row_once(data: TrainingData) -> None:
+def source(folder: Path, rows: np.ndarray, x_deg: np.ndarray) -> _Source:
+    path = folder / f"{len(rows)}.npz"
+    Predictions(rows, x_deg, rows[:1], x_deg[:1]).save(path)
+    facts = {"identity": path.stem, "fold": 1, "seed": 0}
+    return _Source([Finished(pd.DataFrame({"row": rows}), facts, path)], folder / "genes")
+
+
+def test_spreads_of_rows_that_folds_share_are_of_each_row_once(
+    data: TrainingData, tmp_path: Path
+) -> None:
     rows = np.arange(20)
     known = np.concatenate([rows[10:], rows[:12]])  # two of them in both folds
     x_deg = data.x_deg[known] * 2
     x_deg[-2:] = 1e6  # what the second fold says of those
-    genes = pd.DataFrame(_spreads(data, rows, {"m": (known, x_deg), "few": (known[:5], x_deg[:5])}))
+    sources = {"m": source(tmp_path, known, x_deg), "few": source(tmp_path, known[:5], x_deg[:5])}
+    genes = _spreads(data, rows, sources)
     assert set(genes["source"]) == {MEASURED, "m"} and set(genes["rows"]) == {20}
     by = genes.set_index(["gene", "source"])["sd"].unstack()
     np.testing.assert_allclose(by["m"], 2 * by[MEASURED], rtol=1e-6)
+
+
+def test_stored_spreads_are_of_these_tasks_rows_and_genes(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    rows, genes = np.arange(20), np.array([3, 1])
+    kept = source(tmp_path, rows, data.x_deg[rows])
+    said = kept.spreads(rows, genes)
+    (tmp_path / "20.npz").unlink()
+    facts = {"identity": "20", "fold": 1, "seed": 0}
+    gone = Finished(pd.DataFrame({"row": rows}), facts, None)
+    stored = _Source([gone], tmp_path / "genes")
+    pd.testing.assert_frame_equal(stored.spreads(rows, genes), said, rtol=1e-5)
+    assert stored.spreads(rows[1:], genes) is None and stored.spreads(rows, genes[::-1]) is None
+    other = Finished(gone.rows, facts | {"identity": "trained again"}, None)
+    assert _Source([other], tmp_path / "genes").spreads(rows, genes) is None
 
 
 def test_variable_genes_and_subsets(data: TrainingData) -> None:
