@@ -56,8 +56,24 @@ class _CIGER(GeneNetwork):
         row = self.from_row(torch.cat([drug, cell, rows.condition], dim=1))
         hidden = torch.relu(self.from_gene(genes) + row[:, None])
         states = torch.relu(self.narrow(hidden))
-        seen = self.attention(states, states, states, need_weights=False)[0]
-        found: Tensor = self.decoder(seen)[..., 0]
+        found: Tensor = self.decoder[1:](self._attended(states))[..., 0]
+        return found
+
+    def _attended(self, states: Tensor) -> Tensor:
+        """Attention among genes and the decoder's first layer, in fewer products.
+
+        The same numbers: nothing but linear maps stands between the states and the scores, and
+        between the values and the decoder, so that those of one side become one matrix; what is
+        added to a gene's scores for all genes alike cancels in the softmax.
+        """
+        query, key, value = self.attention.in_proj_weight.chunk(3)
+        query_bias, _, value_bias = self.attention.in_proj_bias.chunk(3)
+        out, first = self.attention.out_proj, self.decoder[0]
+        asked = states @ (query.T @ key) + query_bias @ key
+        weights = torch.softmax(asked @ states.transpose(1, 2) / WIDTH**0.5, dim=2)
+        narrowed = first.weight @ out.weight
+        constant = first.bias + first.weight @ out.bias + narrowed @ value_bias
+        found: Tensor = weights @ (states @ (narrowed @ value).T) + constant
         return found
 
     def distance(self, found: Tensor, change: Tensor) -> Tensor:

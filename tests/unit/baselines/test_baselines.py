@@ -218,6 +218,17 @@ def test_ridge_of_nearly_equal_rows_in_a_worker(data: TrainingData) -> None:
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
+def test_ciger_attends_as_the_module_of_its_weights_does(data: TrainingData) -> None:
+    data = sized(data, "ciger")
+    network = create("ciger").make(data, np.arange(9))
+    for name, weights in network.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(weights)  # zero at first, and then they would hide a mistake
+    states = torch.rand(2, FEW_GENES, 512)
+    plain = network.decoder[0](network.attention(states, states, states)[0])
+    torch.testing.assert_close(network._attended(states), plain, rtol=1e-4, atol=1e-4)
+
+
 def test_nearest_drugs_by_hand(data: TrainingData) -> None:
     cell, readout = data.cell_index[0], data.readout[0]
     here = np.flatnonzero((data.cell_index == cell) & (data.readout == readout))
