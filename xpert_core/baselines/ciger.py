@@ -6,6 +6,8 @@ is used.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -68,7 +70,7 @@ class _CIGER(GeneNetwork):
         """
         query, key, value = self.attention.in_proj_weight.chunk(3)
         query_bias, _, value_bias = self.attention.in_proj_bias.chunk(3)
-        out, first = self.attention.out_proj, self.decoder[0]
+        out, first = self.attention.out_proj, cast(nn.Linear, self.decoder[0])
         asked = states @ (query.T @ key) + query_bias @ key
         weights = torch.softmax(asked @ states.transpose(1, 2) / WIDTH**0.5, dim=2)
         narrowed = first.weight @ out.weight
