@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -134,10 +135,13 @@ class MeanOfDrug(GroupMean):
 
 
 def _decomposed(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thin SVD. LAPACK's does not converge at low rank where denormal numbers count as zero."""
-    flushed = bool(
-        np.float64(1e-310) * 1 == 0
-    )  # as in a worker of the benchmark; no other way to ask
+    """Thin SVD, with denormal numbers.
+
+    In a worker, which counts them as zero, LAPACK at times does not converge on rows that are
+    nearly all equal; its other threads do count them.
+    """
+    # Not a literal: compiled where denormal numbers are zero, it would be zero for good.
+    flushed = sys.float_info.min / 4 == 0
     torch.set_flush_denormal(False)
     try:
         return np.linalg.svd(x, full_matrices=False)

@@ -14,6 +14,7 @@ from xpert_core.benchmark.markdown import Figure, Section
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.results import Results, scored_rows
 from xpert_core.benchmark.runner import Finished
+from xpert_core.errors import DataError
 from xpert_core.files import sha256_bytes, write_bytes_atomic
 from xpert_core.tokens.dataset import TrainingData
 
@@ -21,6 +22,7 @@ N_GENES = 10
 FEWEST_ROWS = 10
 MEASURED = "measured"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+_COLUMNS = (*QUANTILES, "mean", "sd")
 
 
 def subset_of(data: TrainingData, name: str) -> np.ndarray:
@@ -46,8 +48,8 @@ def most_variable(x_deg: np.ndarray, count: int = N_GENES) -> np.ndarray:
 def sources_of(finished: Sequence[Finished], scenario: str) -> dict[str, list[Finished]]:
     """Tasks of a scenario by model: of its lowest seed, all folds one after another.
 
-    One seed, because the mean of several varies less than a model's answer. Models that did not
-    run on every fold are left out.
+    One seed, because the mean of several varies less than a model's answer: the lowest, whether
+    it kept predictions or not. Models that did not run on every fold are left out.
     """
     own = [f for f in finished if f.facts["scenario"] == scenario]
     folds = {f.facts["fold"] for f in own}
@@ -92,8 +94,8 @@ def gene_table(results: Results) -> pd.DataFrame:
                 if set(found["source"]) != {MEASURED}:
                     parts.append(found.assign(**head))
     columns = ["scenario", "readout", "subset", "rows", "gene", "place", "source",
-               *QUANTILES, "mean", "sd"]  # fmt: skip
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+               *_COLUMNS]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 class _Source:
@@ -108,7 +110,7 @@ class _Source:
     """
 
     def __init__(self, tasks: Sequence[Finished], folder: Path) -> None:
-        self.identities = sorted(str(f.facts["identity"]) for f in tasks)
+        self.identities = [str(f.facts["identity"]) for f in tasks]  # the order of folds matters
         self.folder = folder
         self._files = [f.predictions for f in tasks]
 
@@ -126,24 +128,41 @@ class _Source:
     def path(self, rows: np.ndarray, genes: np.ndarray) -> Path:
         """File of the spreads, named by what they depend on."""
         asked = sha256_bytes(np.concatenate([rows, genes]).astype("<i8").tobytes())
-        return (
-            self.folder / f"{sha256_bytes(' '.join([*self.identities, asked]).encode())[:16]}.csv"
-        )
+        name = sha256_bytes(" ".join([*self.identities, asked, *_COLUMNS]).encode())
+        return self.folder / f"{name[:16]}.csv"
 
     def spreads(self, rows: np.ndarray, genes: np.ndarray) -> pd.DataFrame | None:
         """A line a gene, see `_spread`; None where neither predictions nor a file are there."""
         path = self.path(rows, genes)
         if self.predictions is None:
-            return pd.read_csv(path) if path.is_file() else None
+            return _stored(path, len(genes)) if path.is_file() else None
         known, x_deg = self.predictions
         # Where folds share rows (new doses and times), what the first of them says.
         seen, first = np.unique(known, return_index=True)
         if not np.isin(rows, seen).all():
             return None
         found = _spread(x_deg[first[np.searchsorted(seen, rows)]][:, genes])
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(path, found.to_csv(index=False, float_format="%.6g").encode())
         return found
+
+
+def _stored(path: Path, lines: int) -> pd.DataFrame:
+    """What `_Source.spreads` wrote; damaged files are named."""
+    try:
+        found = pd.read_csv(path)
+        if (
+            list(found.columns) != list(_COLUMNS)
+            or len(found) != lines
+            or found.isna().any(axis=None)
+        ):
+            raise ValueError("it was changed")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "Stored boxes of the benchmark's most variable genes cannot be read.",
+            where=f"{path.name}: {str(error)[:200]}",
+            fix="Delete this file: the model is left out until its tasks are run again.",
+        ) from error
+    return found
 
 
 def _spread(values: np.ndarray) -> pd.DataFrame:

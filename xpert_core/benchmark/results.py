@@ -60,7 +60,7 @@ class Results:
     of_means : DataFrame
         Differences of the main model's mean over seeds to the others; ``mean`` names it.
     out : Path
-        Folder of the benchmark: ``splits/``.
+        Folder of the benchmark: ``splits/``, ``genes/``.
     scaffold : ndarray of str or None
         Of each row of the data, from `tables.scaffolds_of`.
     """

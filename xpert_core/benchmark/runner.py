@@ -75,7 +75,7 @@ def run(
     ----------
     config : BenchmarkConfig
     out : Path
-        Folder of the benchmark: ``splits/``, ``tasks/``.
+        Folder of the benchmark: ``splits/``, ``tasks/``; a report adds ``genes/``.
     progress : callable, optional
     stored_only : bool
         Run nothing, and read what is there.

@@ -19,9 +19,9 @@ def start_worker(*, trains_xpert: bool) -> None:
     trains_xpert : bool
         Whether Lightning will be needed; importing it takes a second.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     # Moments of weights that are hardly ever used shrink to denormal numbers, which are slow: a

@@ -10,10 +10,10 @@ EXIT_INTERRUPTED = 130
 
 def main() -> None:
     """Run the ``xpert`` command line."""
-    from xpert_core.cli.interrupt import hear_every_interrupt
-
-    hear_every_interrupt()
     try:
+        from xpert_core.cli.interrupt import hear_every_interrupt
+
+        hear_every_interrupt()
         from xpert_core.cli.application import application
 
         application()

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from xpert_core.cli.interrupt import raise_waiting
 from xpert_core.errors import XPertError
 
 
@@ -59,6 +60,7 @@ def app(
             fix='Run: pip install "xpert[app]"',
         )
     _go_to(script.parents[1])
+    raise_waiting()  # it would be lost with this process
     if worker:
         for _ in range(workers or default_workers()):
             _start_worker()

@@ -89,8 +89,6 @@ def main(memory_bytes: int) -> None:
     """
     from xpert_core.drugs._messages import read_message, write_message
 
-    # Ctrl-C reaches the whole group; the parent ends this process, by closing its input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Anything a library prints must not mix with the messages.
     answers = io.FileIO(os.dup(1), "wb")
     os.dup2(2, 1)

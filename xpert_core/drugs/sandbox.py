@@ -36,6 +36,8 @@ MAX_CHILDREN = max(2, os.cpu_count() or 1)
 
 # The child finds the very modules this process uses, installed or not.
 _START = (
+    # Ctrl-C reaches the whole group; the parent ends this process, by closing its input.
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from xpert_core.drugs._worker import main; main(int(sys.argv[2]))"
 )

@@ -139,7 +139,7 @@ def test_boxes_outlive_the_predictions(reported) -> None:
     gone = [replace(task, predictions=None) for task in found]
     again = gene_table(Results.collect(config, gone, path.parent))
     stored = pd.read_csv(path.with_name("genes.csv"))
-    pd.testing.assert_frame_equal(again.reset_index(drop=True), stored, rtol=1e-5, atol=1e-5)
+    pd.testing.assert_frame_equal(again, stored, rtol=1e-5, atol=1e-5)
 
 
 def test_one_model_alone_has_a_report(tmp_path: Path) -> None:

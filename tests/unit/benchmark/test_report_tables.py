@@ -334,6 +334,12 @@ def test_stored_spreads_are_of_these_tasks_rows_and_genes(
     stored = _Source([gone], tmp_path / "genes")
     pd.testing.assert_frame_equal(stored.spreads(rows, genes), said, rtol=1e-5)
     assert stored.spreads(rows[1:], genes) is None and stored.spreads(rows, genes[::-1]) is None
+    path = stored.path(rows, genes)
+    whole = path.read_text()
+    for damage in ("", whole.splitlines()[0], whole[: len(whole) // 2], whole.replace("sd", "s")):
+        path.write_text(damage)
+        with pytest.raises(DataError, match="Delete this file"):
+            stored.spreads(rows, genes)
     other = Finished(gone.rows, facts | {"identity": "trained again"}, None)
     assert _Source([other], tmp_path / "genes").spreads(rows, genes) is None
 
