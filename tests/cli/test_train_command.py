@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from processes import hear_ctrl_c
 from typer.testing import CliRunner
 
 from xpert_core.cli.application import application
+from xpert_core.learning import module
 from xpert_core.model.checkpoint import load_checkpoint
 from xpert_core.paths import assets_dir
 
@@ -42,14 +45,19 @@ def recipe(folder: Path, **settings: object) -> Path:
     return file
 
 
-def test_trains_resumes_and_gives_a_model_that_predicts(tmp_path: Path) -> None:
+def test_trains_resumes_and_gives_a_model_that_predicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
+    clock = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     result = runner.invoke(
         application, ["train", str(recipe(tmp_path)), "--out", str(out)], catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
     assert "epoch 1: " in result.stderr
     first = load_checkpoint(out / "model")
+    assert first.meta.card["minutes"] == 1
     assert first.digest[:12] in result.stdout
     lines = MELANOMA.read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "one.csv").write_text("".join(lines[:2]), encoding="utf-8")
@@ -62,6 +70,7 @@ def test_trains_resumes_and_gives_a_model_that_predicts(tmp_path: Path) -> None:
     )
     assert again.exit_code == 0, again.output
     assert "epoch" not in again.stderr  # its one epoch was done
+    # Its minutes too are those of the training, not of what resumed it.
     assert load_checkpoint(out / "model").digest == first.digest
     other = recipe(tmp_path, max_epochs=2)
     refused = runner.invoke(application, ["train", str(other), "--out", str(out), "--resume"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,6 +168,7 @@ class Validation(pl.Callback):
         self.folder = folder
         self.report = report
         self.at_a_time = at_a_time
+        self.started = time.monotonic() - progress.seconds
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score, remember, save, and stop when patience is over."""
@@ -182,6 +184,7 @@ class Validation(pl.Callback):
         module.sums = {}
         progress.history.append(entry)
         progress.epochs_done = module.epoch + 1
+        progress.seconds = time.monotonic() - self.started
         if scores["score"] > progress.best_score:
             progress.best_score, progress.best_epoch = scores["score"], progress.epochs_done
             self.best = {k: v.detach().clone() for k, v in module.model.state_dict().items()}

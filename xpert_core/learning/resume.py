@@ -30,6 +30,8 @@ class Progress:
         Best inner validation score so far.
     history : list of dict
         One entry an epoch.
+    seconds : float
+        Trained so far, in all parts of an interrupted training.
     """
 
     config: dict
@@ -37,6 +39,7 @@ class Progress:
     best_epoch: int = -1
     best_score: float = float("-inf")
     history: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def save_state(

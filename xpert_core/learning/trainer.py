@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,10 +179,8 @@ def train(
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     setup = build(config, Path(config_path).parent)
-    started = time.monotonic()
     run = fit(setup, out, resume, progress)
-    minutes = (time.monotonic() - started) / 60
-    card = _card(setup, run, minutes)
+    card = _card(setup, run)
     from xpert_core.learning.card import card_text
 
     meta = ModelMeta(
@@ -282,7 +279,7 @@ def _graph_facts(setup: Setup) -> dict[str, Any]:
     return {"digest": setup.biology.digest, "dim": setup.model.config.graph_dim}
 
 
-def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
+def _card(setup: Setup, run: Progress) -> dict[str, Any]:
     from xpert_core.learning.card import INFORMED, MODEL, score_card
 
     views = {MODEL: setup.view}
@@ -303,7 +300,7 @@ def _card(setup: Setup, run: Progress, minutes: float) -> dict[str, Any]:
         "scores": score_card(setup.data, setup.split, x_deg),
         "best_epoch": run.best_epoch,
         "epochs": run.epochs_done,
-        "minutes": round(minutes, 1),
+        "minutes": round(run.seconds / 60, 1),
         "parameters": parameters,
         "rows": {part: len(rows) for part, rows in setup.split.parts().items()},
         "drugs": {

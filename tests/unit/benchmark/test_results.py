@@ -58,7 +58,7 @@ def stored(
             values = {"z-score (level 5)": {"pcc": float(pcc.mean())}}
             facts = {"scenario": scenario, "model": model, "kind": kind, "fold": fold, "seed": 0,
                      "values": values, "seconds": {"fit": 1.0, "predict": 1.0}, "memory_mib": 1,
-                     "epochs": 1}  # fmt: skip
+                     "epochs": 1, "identity": f"{model} {fold}"}  # fmt: skip
             found.append(Finished(table, facts))
     return found
 
