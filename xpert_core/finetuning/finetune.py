@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import shutil
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,12 +138,11 @@ def finetune(
         save_comparison(out / COMPARISON, compared)
     split = inner_split(cohort.data, valid=config.valid, seed=config.split_seed)
     method = choose_method(config, base, cohort)
-    started = time.monotonic()
     own = hooks.part(steps, total, total)
     fitted = fit_patients(
         base, cohort, split, config, out / WORK / STATES, own, method=method, label="final model"
     )
-    minutes = (time.monotonic() - started) / 60
+    minutes = fitted.progress.seconds / 60
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     name = name or f"{base.meta.name}-{Path(pairs.name.split(' + ')[0]).stem}"[:80]
     card = {
