@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xpert_core.baselines.molecules import Molecules, NeuralFingerprint, molecules, pooled
 from xpert_core.baselines.network import (
+    CHEAPER,
     CONDITION_DIM,
     STOPPED,
     GeneNetwork,
@@ -90,10 +91,9 @@ class _CIGER(GeneNetwork):
         "CIGER",
         seeded=True,
         differs="NetMF gene vectors instead of its own; learning rate 1e-3 instead of 3e-3; "
-        "time and read-out one-hot beside the dose; a step trains on a part of the genes where "
-        f"`gene_share` says so; {STOPPED}, instead of 100 epochs; its "
-        "scores rank genes and have no unit, so one factor a read-out, fitted on the training "
-        "rows, makes changes of them; an unseen cell line has no bit.",
+        f"time and read-out one-hot beside the dose; {CHEAPER}; {STOPPED}, instead of "
+        "100 epochs; its scores rank genes and have no unit, so one factor a read-out, fitted on "
+        "the training rows, makes changes of them; an unseen cell line has no bit.",
     )
 )
 class CIGER(GeneNetworkBaseline):
@@ -108,7 +108,8 @@ class CIGER(GeneNetworkBaseline):
         """Train, then give the scores a unit."""
         self._factor = np.ones(len(READOUTS), dtype=np.float32)
         super().fit(data, train, valid)
-        scores, truth = super().predict(data, train), data.x_deg[train]
+        with self.precision():
+            scores, truth = super().predict(data, train), data.x_deg[train]
         for readout in np.unique(data.readout[train]):
             own = data.readout[train] == readout
             power = float((scores[own] ** 2).sum())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,12 @@ STOPPED = (
     "without a better validation PCC"
 )
 """For what a table says of a network; the report gives the settings that change it."""
+CHEAPER = (
+    "where settings say so, a step trains on a part of the genes (`gene_share`), an epoch is "
+    "judged on a part of them (`judged_share`), and both are computed in bfloat16 (`bf16`) where "
+    "the processor has AVX512-BF16"
+)
+"""For what a table says of a network that attends among genes."""
 CONDITION_DIM = len(DOSE_BIN_EDGES_UM) + 1 + len(TIME_BINS_H) + len(READOUTS)
 
 
@@ -107,9 +114,9 @@ class GeneNetwork(Network):
     def loss(self, rows: Rows, change: Tensor) -> Tensor:
         genes = self.get_buffer("genes")
         if self.share < 1:
-            chosen = torch.randperm(len(genes))[: max(2, round(self.share * len(genes)))]
+            chosen = torch.randperm(len(genes))[: part_of(len(genes), self.share)]
             genes, change = genes[chosen], change[:, chosen]
-        return self.distance(self.change(rows, genes), change)
+        return self.distance(self.change(rows, genes).float(), change)
 
 
 class NetworkBaseline(ABC):
@@ -163,10 +170,11 @@ class NetworkBaseline(ABC):
                 rows = self._rows(data, chosen)
                 change = torch.from_numpy(self._scaled(data, chosen))
                 optimizer.zero_grad(set_to_none=True)
-                self.network.loss(rows, change).backward()
+                with self.precision():
+                    loss = self.network.loss(rows, change)
+                loss.backward()
                 optimizer.step()
-            judged = valid if len(valid) else train
-            score = float(pearson_rows(self.predict(data, judged), data.x_deg[judged]).mean())
+            score = self.judge(data, valid if len(valid) else train)
             if score > best:
                 best, waited = score, 0
                 best_state = copy.deepcopy(self.network.state_dict())
@@ -176,22 +184,36 @@ class NetworkBaseline(ABC):
                 break
         self.network.load_state_dict(best_state)
 
+    def precision(self) -> AbstractContextManager[object]:
+        """In what a training step is computed; float32 unless a model has its own."""
+        return nullcontext()
+
+    def judge(self, data: TrainingData, rows: np.ndarray) -> float:
+        """Mean PCC of the rows after an epoch."""
+        return float(pearson_rows(self.predict(data, rows), data.x_deg[rows]).mean())
+
     def batches(self, data: TrainingData, train: np.ndarray) -> Iterator[np.ndarray]:
         """Rows of each batch of an epoch."""
         order = train[torch.randperm(len(train)).numpy()]
         # A last batch of one row would break batch norm: all have nearly the same size.
         yield from np.array_split(order, max(1, len(order) // self.batch))
 
-    @torch.no_grad()
     def predict(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         """x_deg in units of the read-out."""
+        return self.answers(data, rows, self.network, data.x_deg.shape[1])
+
+    @torch.no_grad()
+    def answers(
+        self, data: TrainingData, rows: np.ndarray, ask: Callable[[Rows], Tensor], genes: int
+    ) -> np.ndarray:
+        """What `ask` says of the rows, of so many genes, in units of the read-out."""
         self.network.eval()
-        found = np.zeros((len(rows), data.x_deg.shape[1]), dtype=np.float32)
+        found = np.zeros((len(rows), genes), dtype=np.float32)
         # Rows of a drug together: some networks compute what depends on the drug once.
         order = np.argsort(data.drug_index[rows], kind="stable")
         for start in range(0, len(rows), self.batch):
             chosen = order[start : start + self.batch]
-            found[chosen] = self.network(self._rows(data, rows[chosen])).numpy()
+            found[chosen] = ask(self._rows(data, rows[chosen])).float().numpy()
         return found * self._scale[data.readout[rows]][:, None]
 
     def _scaled(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
@@ -218,7 +240,20 @@ class GeneNetworkBaseline(NetworkBaseline):
         See `NetworkBaseline`.
     gene_share : float
         Share of the genes a training step sees; 1 as published.
+    judged_share : float
+        Share of the genes, drawn once, on which an epoch is judged: the network attends among
+        these alone. It is asked about all of them in the end.
+    bf16 : bool
+        Train in bfloat16 where the processor has AVX512-BF16; elsewhere in float32, which is
+        faster there. Predictions are float32.
+
+    Raises
+    ------
+    DataError
+        When a share is not above 0 and at most 1.
     """
+
+    network: GeneNetwork
 
     def __init__(
         self,
@@ -226,9 +261,54 @@ class GeneNetworkBaseline(NetworkBaseline):
         max_epochs: int = MAX_EPOCHS,
         patience: int = PATIENCE,
         gene_share: float = 1.0,
+        judged_share: float = 1.0,
+        bf16: bool = False,
     ) -> None:
         super().__init__(seed, max_epochs, patience)
+        for name, share in (("gene_share", gene_share), ("judged_share", judged_share)):
+            if not 0 < share <= 1:
+                raise DataError(
+                    f"A share of the genes cannot be {share:g}.",
+                    where=f"settings: {name}",
+                    fix="Give a number above 0, at most 1.",
+                )
         self.gene_share = gene_share
+        self.judged_share = judged_share
+        self.bf16 = bf16
+
+    def precision(self) -> AbstractContextManager[object]:
+        """bfloat16 if asked for and native."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.trains_in == "bfloat16")
+
+    @property
+    def trains_in(self) -> str:
+        """``bfloat16`` or ``float32``, on this machine."""
+        return "bfloat16" if self.bf16 and native_bf16() else "float32"
+
+    def judge(self, data: TrainingData, rows: np.ndarray) -> float:
+        """Mean PCC of the rows over the genes that are judged."""
+        vectors = self.network.get_buffer("genes")
+        # The same genes after every epoch, whatever was drawn meanwhile.
+        drawn = np.random.default_rng(self.seed).permutation(len(vectors))
+        genes = np.sort(drawn[: part_of(len(vectors), self.judged_share)])
+        part = vectors[torch.from_numpy(genes)]
+        with self.precision():
+            found = self.answers(
+                data, rows, lambda asked: self.network.change(asked, part), len(genes)
+            )
+        return float(pearson_rows(found, data.x_deg[np.ix_(rows, genes)]).mean())
+
+
+def part_of(genes: int, share: float) -> int:
+    """How many genes a share of them is: at least two, which a correlation needs."""
+    return max(2, round(share * genes))
+
+
+def native_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself (AVX512-BF16)."""
+    # PyTorch 2.10 cannot say; then it is not.
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16", False))
 
 
 def table(values: np.ndarray) -> Tensor:

@@ -26,18 +26,19 @@ class Budget:
     max_epochs, patience : int
         Training ends after `max_epochs`, or after `patience` epochs without a better validation
         score.
-    gene_share : float
-        Of the genes, that a training step sees.
+    gene_share, judged_share : float
+        Of the genes: what a training step sees, and what an epoch is judged on.
     best : bool
         Whether its tasks store the best epoch (XPert) or the last (baselines).
     cut : bool
-        Whether settings give a baseline fewer epochs, less patience or fewer genes than it has by
-        itself.
+        Whether settings give a baseline fewer epochs, less patience or fewer genes, to train or to
+        be judged on, than it has by itself.
     """
 
     max_epochs: int
     patience: int
     gene_share: float
+    judged_share: float
     best: bool
     cut: bool
 
@@ -53,9 +54,10 @@ class Budget:
 
     @property
     def words(self) -> str:
-        """``at most 6 epochs, 0.125 of the genes a step``."""
+        """``at most 6 epochs, 0.125 of the genes a step, judged on 0.25``."""
         genes = f", {self.gene_share:g} of the genes a step" if self.gene_share < 1 else ""
-        return f"at most {self.max_epochs} epochs{genes}"
+        judged = f", judged on {self.judged_share:g}" if self.judged_share < 1 else ""
+        return f"at most {self.max_epochs} epochs{genes}{judged}"
 
 
 def budget_of(spec: ModelSpec, base: Path) -> Budget | None:
@@ -69,19 +71,20 @@ def budget_of(spec: ModelSpec, base: Path) -> Budget | None:
     """
     if spec.kind == XPERT:
         recipe = TrainConfig.from_dict(recipe_of(spec, base))
-        return Budget(recipe.max_epochs, recipe.patience, recipe.gene_share, best=True, cut=False)
+        limits = recipe.max_epochs, recipe.patience, recipe.gene_share, 1.0
+        return Budget(*limits, best=True, cut=False)
     info = registry.available()[spec.kind]
     given = registry.create(spec.kind, **({} if info.grouped else spec.settings))
     if not hasattr(given, "max_epochs"):
         return None
     own = [_limits(model) for model in (given, registry.create(spec.kind))]
     cut = any(a < b for a, b in zip(*own, strict=True))
-    epochs, patience, share = own[0]
-    return Budget(int(epochs), int(patience), share, best=False, cut=cut)
+    return Budget(*own[0], best=False, cut=cut)
 
 
-def _limits(model: Any) -> tuple[float, float, float]:
-    return model.max_epochs, model.patience, getattr(model, "gene_share", 1.0)
+def _limits(model: Any) -> tuple[int, int, float, float]:
+    shares = (getattr(model, name, 1.0) for name in ("gene_share", "judged_share"))
+    return (model.max_epochs, model.patience, *shares)
 
 
 def budget_words(
@@ -138,8 +141,9 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
         model = str(name)
         spec = specs.get(model)
         epochs = [int(f.facts["epochs"]) for f in finished if f.facts["model"] == model]
+        settings = _settings(spec) + _narrowed(spec, finished) if spec else ""
         lines.append(
-            [model, _settings(spec) if spec else "", f"{c['fit']:.1f}", f"{c['predict']:.2f}",
+            [model, settings, f"{c['fit']:.1f}", f"{c['predict']:.2f}",
              f"{c['memory']:.0f}{'' if own[model] else '*'}",
              *(_epochs(budget_of(spec, config.base), epochs) if spec else [""] * 4)]
         )  # fmt: skip
@@ -158,6 +162,13 @@ def _epochs(budget: Budget | None, epochs: list[int]) -> list[str]:
     limit = f"{budget.max_epochs} ({budget.patience})"
     ran = f"{sum(last) / len(last):.0f}"
     return [f"{budget.gene_share:g}", ran, limit, f"{capped} of {len(epochs)}"]
+
+
+def _narrowed(spec: ModelSpec, finished: Sequence[Finished]) -> str:
+    """Of a model that asks for bfloat16: how many tasks ran where there is none."""
+    trained = [f.facts.get("trained_in") for f in finished if f.facts["model"] == spec.name]
+    plain = trained.count("float32") if spec.settings.get("bf16") else 0
+    return f" ({plain} of {len(trained)} in float32)" if plain else ""
 
 
 def _settings(spec: ModelSpec) -> str:

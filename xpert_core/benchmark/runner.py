@@ -313,6 +313,7 @@ def execute(
         "x_pert": x_pert,
         "seconds": seconds,
         "epochs": getattr(model, "epochs", 0),
+        "trained_in": getattr(model, "trains_in", ""),
         "memory_mib": peak_mib(),
         "memory_own": own_peak,
     }

@@ -34,7 +34,8 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         drawn = words.view(torch.uint8)[: x.numel()].view(x.shape)
-        return x * (drawn < kept).to(x.dtype).mul_(256 / kept)
+        # Scaled after: in half precision the factor itself would be rounded, always the same way.
+        return x * (drawn < kept).to(x.dtype) * (256 / kept)
 
 
 class MultiHeadAttention(nn.Module):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.unit.baselines.conftest import NOTHING, sized
 from xpert_core.baselines.neighbours import NearestDrugs
 from xpert_core.baselines.network import CONDITION_DIM, conditions
 from xpert_core.baselines.registry import available, create
@@ -20,29 +20,7 @@ from xpert_core.learning.folds import labels_of, make_folds
 from xpert_core.learning.splits import split_by_drug
 from xpert_core.tokens.dataset import TrainingData
 
-DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
-NOTHING = np.zeros(0, dtype=np.int64)
-#: Attention among all 978 genes takes seconds a step.
-FEW_GENES = 60
 NETWORKS = sorted(n for n, info in available().items() if info.seeded and not info.grouped)
-
-
-@pytest.fixture(scope="module")
-def data() -> TrainingData:
-    return TrainingData.load(DATA)
-
-
-def sized(data: TrainingData, name: str) -> TrainingData:
-    """The data, with a few genes for networks with attention among genes."""
-    if name not in ("deepce", "ciger"):
-        return data
-    return replace(
-        data,
-        profiles=data.profiles[:, :FEW_GENES].copy(),
-        x_deg=data.x_deg[:, :FEW_GENES].copy(),
-        panel_symbols=data.panel_symbols[:FEW_GENES],
-        info={**data.info, "entrez_id": data.info["entrez_id"][:FEW_GENES]},
-    )
 
 
 def test_mean_of_cell_is_the_mean_of_its_training_rows(data: TrainingData) -> None:
@@ -231,17 +209,6 @@ def flushed() -> bool:
     return sys.float_info.min / 4 == 0
 
 
-def test_ciger_attends_as_the_module_of_its_weights_does(data: TrainingData) -> None:
-    data = sized(data, "ciger")
-    network = create("ciger").make(data, np.arange(9))
-    for name, weights in network.named_parameters():
-        if name.endswith("bias"):
-            torch.nn.init.normal_(weights)  # zero at first, and then they would hide a mistake
-    states = torch.rand(2, FEW_GENES, 512)
-    plain = network.decoder[0](network.attention(states, states, states)[0])
-    torch.testing.assert_close(network._attended(states), plain, rtol=1e-4, atol=1e-4)
-
-
 def test_nearest_drugs_by_hand(data: TrainingData) -> None:
     cell, readout = data.cell_index[0], data.readout[0]
     here = np.flatnonzero((data.cell_index == cell) & (data.readout == readout))
@@ -337,31 +304,6 @@ def test_networks_hear_dose_and_time_repeat_themselves_and_answer_for_the_unknow
         # Relative: a model of two epochs may predict little.
         moved = np.abs(models[0].predict(changed, test) - first).max()
         assert moved > 1e-4 * np.abs(first).max()
-
-
-@pytest.mark.parametrize("name", ["deepce", "ciger"])
-def test_networks_among_genes_can_train_on_a_part_of_them(data: TrainingData, name: str) -> None:
-    data = sized(data, name)
-    _, rows = np.unique(data.profile_index, return_index=True)
-    scores = []
-    for share in (1.0, 0.5):
-        model = create(name, max_epochs=60, patience=60, gene_share=share)
-        model.fit(data, rows, NOTHING)
-        found = model.predict(data, rows)
-        assert found.shape == data.x_deg[rows].shape
-        scores.append(pearson_rows(found, data.x_deg[rows]).mean())
-    assert min(scores) > 0.3 and scores[0] != scores[1], scores
-
-
-def test_drugs_without_a_structure_are_one_to_deepce(data: TrainingData) -> None:
-    data = sized(data, "deepce")
-    rows = np.arange(0, len(data), 4)
-    blank = np.flatnonzero([not s for s in data.drug_smiles])
-    assert len(blank) > 1
-    model = create("deepce", max_epochs=1)
-    model.fit(data, rows, rows[:10])
-    same = [replace(data, drug_index=np.full_like(data.drug_index, d)) for d in blank[[0, -1]]]
-    np.testing.assert_array_equal(*(model.predict(d, rows[:5]) for d in same))
 
 
 def test_conditions_are_the_bins_of_the_paper(data: TrainingData) -> None:

@@ -39,6 +39,9 @@ def asked(*models: ModelSpec) -> BenchmarkConfig:
 def test_a_budget_is_that_of_the_settings_or_the_recipe() -> None:
     own = budget_of(CIGER, CONFIGS)
     assert own.cut and own.words == "at most 6 epochs, 0.125 of the genes a step"
+    judged = budget_of(ModelSpec("m", "ciger", settings={"judged_share": 0.25}), CONFIGS)
+    assert judged.cut and judged.words == f"at most {MAX_EPOCHS} epochs, judged on 0.25"
+    assert not budget_of(ModelSpec("m", "ciger", settings={"bf16": True}), CONFIGS).cut
     plain = budget_of(ModelSpec("prnet", "prnet"), CONFIGS)
     assert not plain.cut
     assert (plain.max_epochs, plain.patience) == (MAX_EPOCHS, PATIENCE)
@@ -75,6 +78,15 @@ def test_the_table_of_costs_gives_settings_and_who_ended_at_the_cap() -> None:
     assert rows["ciger"].endswith("| 0.125 | 6 | 6 (2) | 1 of 1 |")
     for name in ("ridge", "XPert, mean of 2 seeds"):
         assert rows[name].endswith("| 1* |  |  |  |  |")
+
+
+def test_the_table_of_costs_says_what_was_not_trained_in_bfloat16() -> None:
+    spec = ModelSpec("ciger", "ciger", settings={"bf16": True})
+    found = tasks("cold-drug", ciger=[5, 6, 7])
+    for own, kind in zip(found, ("bfloat16", "float32", "bfloat16"), strict=True):
+        own.facts["trained_in"] = kind
+    assert "| bf16: True (1 of 3 in float32) |" in cost_section(asked(spec), found).text
+    assert "| bf16: True |" in cost_section(asked(spec), found[::2]).text
 
 
 def test_peaks_of_memory_that_are_not_of_a_task_are_marked() -> None:
