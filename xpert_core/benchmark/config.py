@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 
 from xpert_core.baselines import registry
 from xpert_core.errors import DataError
+from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.folds import SCENARIOS
 
 XPERT = "xpert"
@@ -108,11 +109,15 @@ class ScenarioSpec:
         Rows that take part: ``"both"``, ``"level 3"`` or ``"level 5"``.
     folds : tuple of int
         Folds that run, from 1; all five are drawn whichever run.
+    longer : int
+        So many times their most epochs and patience are given to all networks: where few rows are
+        trained on, an epoch is few steps.
     """
 
     name: str
     readout: str = "both"
     folds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    longer: int = 1
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,7 @@ class BenchmarkConfig:
             *(f"scenario {s.name}" for s in self.scenarios if s.name not in SCENARIOS),
             *(f"readout {s.readout}" for s in self.scenarios if s.readout not in READOUT_CHOICES),
             *(f"fold {f}" for s in self.scenarios for f in s.folds if not 1 <= f <= self.n_folds),
+            *(f"longer {s.longer}" for s in self.scenarios if not _counts(s.longer)),
             *(
                 f"model kind {m.kind}"
                 for m in self.models
@@ -236,6 +242,32 @@ class BenchmarkConfig:
                 where=where,
                 fix=_FIX,
             )
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def longer(spec: ModelSpec, base: Path, times: int) -> ModelSpec:
+    """The model with so many times its epochs and patience; others come back as they are.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    base : Path
+        Folder that its recipe starts from.
+    times : int
+    """
+    if times == 1:
+        return spec
+    if spec.kind == XPERT:
+        own: Any = TrainConfig.load(base / spec.recipe)
+    else:
+        own = registry.create(spec.kind)
+        if not hasattr(own, "max_epochs"):
+            return spec
+    limits = {n: times * spec.settings.get(n, getattr(own, n)) for n in ("max_epochs", "patience")}
+    return replace(spec, settings={**spec.settings, **limits})
 
 
 def _fits(model: ModelSpec) -> bool:
@@ -311,7 +343,7 @@ class Task:
 def tasks(config: BenchmarkConfig) -> list[Task]:
     """Every task, the quick models first within a fold, in the order of the configuration."""
     return [
-        Task(scenario, fold, model, seed)
+        Task(scenario, fold, longer(model, config.base, scenario.longer), seed)
         for scenario in config.scenarios
         for fold in scenario.folds
         for model in config.models

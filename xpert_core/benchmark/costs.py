@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xpert_core.baselines import registry
-from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec
+from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec, longer
 from xpert_core.benchmark.markdown import Section, table
 from xpert_core.benchmark.models import recipe_of
 from xpert_core.benchmark.runner import Finished
@@ -100,22 +100,27 @@ def budget_words(
     """
     found, done = {}, {f.facts["model"] for f in finished}
     for spec in config.models:
-        asked = spec.kind != XPERT and spec.name in done
-        budget = budget_of(spec, config.base) if asked else None
-        if budget is None:
+        if spec.kind == XPERT or spec.name not in done:
             continue
         for scenario in dict.fromkeys(str(f.facts["scenario"]) for f in finished):
+            budget = budget_of(longer(spec, config.base, _times(config, scenario)), config.base)
             own = [
                 f.facts["epochs"]
                 for f in finished
                 if (f.facts["model"], f.facts["scenario"]) == (spec.name, scenario)
             ]
+            if budget is None or not own:
+                continue
             capped = sum(budget.at_cap(epochs) for epochs in own)
             words = [budget.words] if budget.cut or capped else []
             words += [f"{capped} of {len(own)} trainings ended there"] if capped else []
-            if own and words:
+            if words:
                 found[scenario, spec.name] = ", ".join(words)
     return found
+
+
+def _times(config: BenchmarkConfig, scenario: str) -> int:
+    return next((s.longer for s in config.scenarios if s.name == scenario), 1)
 
 
 def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Section:
@@ -140,28 +145,46 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
     for name, c in costs.groupby("model", sort=False).mean().iterrows():
         model = str(name)
         spec = specs.get(model)
-        epochs = [int(f.facts["epochs"]) for f in finished if f.facts["model"] == model]
+        epochs = [
+            (_times(config, f.facts["scenario"]), int(f.facts["epochs"]))
+            for f in finished
+            if f.facts["model"] == model
+        ]
         settings = _settings(spec) + _narrowed(spec, finished) if spec else ""
         lines.append(
             [model, settings, f"{c['fit']:.1f}", f"{c['predict']:.2f}",
              f"{c['memory']:.0f}{'' if own[model] else '*'}",
-             *(_epochs(budget_of(spec, config.base), epochs) if spec else [""] * 4)]
+             *(_epochs(spec, config.base, epochs) if spec else [""] * 4)]
         )  # fmt: skip
     head = ["model", "settings", "fit (s)", "predict (ms a row)", "memory (MiB)", "genes a step",
             "epochs run", "most (patience)", "ended at most"]  # fmt: skip
-    text = f"Means over tasks of one thread each; {said}. {_NOTE}\n\n{table(head, lines)}"
+    text = f"Means over tasks of one thread each; {said}. {_NOTE}{_lengthened(config)}"
+    text += f"\n\n{table(head, lines)}"
     return Section("What each model costs", text)
 
 
-def _epochs(budget: Budget | None, epochs: list[int]) -> list[str]:
-    """Share of genes, epochs that ran and at most could run, and how many tasks ended there."""
-    if budget is None:
+def _epochs(spec: ModelSpec, base: Path, epochs: list[tuple[int, int]]) -> list[str]:
+    """Share of genes, epochs that ran and at most could run, and how many tasks ended there.
+
+    Of each task: how many times its scenario lengthens the training, and the epoch it stores.
+    """
+    plain = budget_of(spec, base)
+    if plain is None:
         return [""] * 4
-    last = [budget.last(e) for e in epochs]
-    capped = sum(budget.at_cap(e) for e in epochs)
-    limit = f"{budget.max_epochs} ({budget.patience})"
+    known = {times: budget_of(longer(spec, base, times), base) or plain for times, _ in epochs}
+    last = [known[times].last(e) for times, e in epochs]
+    capped = sum(known[times].at_cap(e) for times, e in epochs)
+    limit = f"{plain.max_epochs} ({plain.patience})"
     ran = f"{sum(last) / len(last):.0f}"
-    return [f"{budget.gene_share:g}", ran, limit, f"{capped} of {len(epochs)}"]
+    return [f"{plain.gene_share:g}", ran, limit, f"{capped} of {len(epochs)}"]
+
+
+def _lengthened(config: BenchmarkConfig) -> str:
+    """Which scenarios give networks more epochs than the table says."""
+    words = [f"{s.longer} times these in {s.name}" for s in config.scenarios if s.longer > 1]
+    if not words:
+        return ""
+    return f" Most epochs and patience are {', '.join(words)}, where an epoch is few steps."
 
 
 def _narrowed(spec: ModelSpec, finished: Sequence[Finished]) -> str:

@@ -228,6 +228,10 @@ def test_an_identity_changes_with_what_its_numbers_depend_on() -> None:
     [
         ({"scenarios": [{"name": "cold"}]}, "scenario cold"),
         ({"scenarios": [{"name": "cold-drug", "folds": [4]}]}, "fold 4"),
+        *(
+            ({"scenarios": [{"name": "cold-drug", "longer": times}]}, f"longer {times}")
+            for times in (0, 1.5, True, "four")
+        ),
         ({"models": ["gears"]}, "model kind gears"),
         ({"models": ["ridge", "ridge"]}, "two models named ridge"),
         ({"models": [{"name": "x", "kind": "xpert"}]}, "without a recipe"),

@@ -10,8 +10,10 @@ import pytest
 
 from xpert_core.baselines.network import MAX_EPOCHS, PATIENCE
 from xpert_core.baselines.registry import available
-from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
+from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec, ScenarioSpec
+from xpert_core.benchmark.config import tasks as planned
 from xpert_core.benchmark.costs import budget_of, budget_words, cost_section
+from xpert_core.benchmark.models import recipe_of
 from xpert_core.benchmark.report import verdict
 from xpert_core.benchmark.runner import Finished
 
@@ -123,6 +125,37 @@ def test_who_is_beaten_is_named_with_its_budget(low: float) -> None:
         )
     else:
         assert "cannot be told from ciger (on fold 2 alone), prnet, mlp-morgan" in text
+
+
+def test_a_scenario_can_give_networks_more_epochs() -> None:
+    config = asked(XPERT, ModelSpec("prnet", "prnet", settings={"patience": 20}),
+                   ModelSpec("mlp-morgan", "mlp-morgan"), ModelSpec("stack", "stack"),
+                   ModelSpec("ridge", "ridge"))  # fmt: skip
+    scenarios = (
+        ScenarioSpec("cold-drug", folds=(1,)),
+        ScenarioSpec("warm-start", folds=(1,), longer=4),
+    )
+    config = replace(config, scenarios=scenarios)
+    every = {(t.scenario.name, t.model.name): t.model for t in planned(config)}
+    for spec in config.models:
+        assert every["cold-drug", spec.name] == spec
+    limits = {n: every["warm-start", n].settings for n in ("XPert", "prnet", "mlp-morgan")}
+    assert limits["XPert"] == {"max_epochs": 64, "patience": 24}
+    assert limits["prnet"] == {"max_epochs": 4 * MAX_EPOCHS, "patience": 80}
+    assert limits["mlp-morgan"] == {"max_epochs": 4 * MAX_EPOCHS, "patience": 4 * PATIENCE}
+    recipe = recipe_of(every["warm-start", "XPert"], CONFIGS)
+    assert (recipe["max_epochs"], recipe["patience"]) == (64, 24)
+    for name in ("stack", "ridge"):
+        assert every["warm-start", name] == every["cold-drug", name]
+    # 60 epochs are the most on new drugs, and not on warm start.
+    found = tasks("cold-drug", **{"mlp-morgan": [60]}, XPert=[16])
+    found += tasks("warm-start", **{"mlp-morgan": [60]}, XPert=[20])
+    assert set(budget_words(config, found)) == {("cold-drug", "mlp-morgan")}
+    text = cost_section(config, found).text
+    assert "patience are 4 times these in warm-start, where an epoch is few steps." in text
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
+    assert rows["mlp-morgan"].endswith("| 1 | 60 | 60 (8) | 1 of 2 |")
+    assert rows["XPert"].endswith("| 0.25 | 30 | 16 (6) | 1 of 2 |")
 
 
 def test_statements_of_networks_name_cap_and_patience() -> None:
