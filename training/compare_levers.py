@@ -3,10 +3,10 @@
 Usage: python -m training.compare_levers training/configs/benchmark.yaml FOLDER OUT.md
 
 FOLDER is what `xpert benchmark` wrote for the same configuration. A lever is another model of kind
-xpert that keeps its predictions; it is compared row by row with the main model of the same fold and
-seed. Averaging over seeds is compared with the mean score of the seeds. The interval is a bootstrap
-over drugs, or over scaffolds or cell lines where these are new. A choice is made on validation
-rows alone.
+xpert that keeps its predictions; it is compared row by row with the main model, or the one that its
+line names (``against``), of the same fold and seed. Averaging over seeds is compared with the mean
+score of the seeds. The interval is a bootstrap over drugs, or over scaffolds or cell lines where
+these are new. A choice is made on validation rows alone.
 """
 
 from __future__ import annotations
@@ -79,8 +79,10 @@ def parts_of(kept: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def compare(found: list[tuple[Task, Predictions]], data: TrainingData, main: str) -> pd.DataFrame:
-    """Scores of each lever and of the main model on the same rows: a line a row of the data."""
-    base = {(t.scenario.name, t.fold, t.seed): (t, k) for t, k in found if t.model.name == main}
+    """Scores of each lever and of the model it stands on: a line a row of the data."""
+    each = {(t.model.name, t.scenario.name, t.fold, t.seed): (t, k) for t, k in found}
+    base = {key[1:]: pair for key, pair in each.items() if key[0] == main}
+    stood_on = {main, *(t.model.against for t, _ in found)}
     if not base:
         raise DataError(
             f"{main} has no stored predictions to compare with.",
@@ -90,8 +92,9 @@ def compare(found: list[tuple[Task, Predictions]], data: TrainingData, main: str
     lines = []
     for part in PARTS:
         for task, kept in found:
-            own = base.get((task.scenario.name, task.fold, task.seed))
-            if task.model.name == main or own is None:
+            under = task.model.against or main
+            own = each.get((under, task.scenario.name, task.fold, task.seed))
+            if task.model.name in stood_on or own is None:
                 continue
             tables = [row_scores(t, *parts_of(k)[part], data) for t, k in ((task, kept), own)]
             both = tables[0].merge(tables[1], on=keys, suffixes=("", "_main"))
@@ -101,9 +104,9 @@ def compare(found: list[tuple[Task, Predictions]], data: TrainingData, main: str
             if len(seeds) < 2:
                 continue
             task, rows = seeds[0][0], parts_of(seeds[0][1])[part][0]
-            each = [parts_of(k)[part][1] for _, k in seeds]
-            mean = row_scores(task, rows, np.stack(each).mean(axis=0), data)
-            single = np.mean([pearson_rows(x, data.x_deg[rows]) for x in each], axis=0)
+            said = [parts_of(k)[part][1] for _, k in seeds]
+            mean = row_scores(task, rows, np.stack(said).mean(axis=0), data)
+            single = np.mean([pearson_rows(x, data.x_deg[rows]) for x in said], axis=0)
             label = f"mean of {len(seeds)} seeds"
             lines.append(mean.assign(pcc_main=single, lever=label, part=part))
     return pd.concat(lines, ignore_index=True)
@@ -139,12 +142,14 @@ def run(path: Path, folder: Path, out: Path) -> None:
     config = BenchmarkConfig.load(path)
     data = TrainingData.load(config.data)
     main = main_model(config)
-    base = next(m for m in config.models if m.name == main)
+    named = {m.name: m for m in config.models}
+    base, stood_on = named[main], {main, *(m.against for m in config.models)}
     text = table(compare(stored(config, data, folder), data, main))
     text += "\nWhat each lever changes:\n\n"
     for model in config.models:
-        if model.kind == XPERT and model.drug == base.drug and model.name != main:
-            differs = changed(settings_of(base, config), settings_of(model, config))
+        if model.kind == XPERT and model.drug == base.drug and model.name not in stood_on:
+            under = named[model.against or main]
+            differs = changed(settings_of(under, config), settings_of(model, config))
             words = "; ".join(f"{k}: {a} to {b}" for k, (a, b) in differs.items())
             text += f"- {model.name}: {words}\n"
     write_bytes_atomic(out, text.encode())

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from training.compare_levers import compare as levers
 from training.compare_levers import run as compare
-from xpert_core.benchmark.config import BenchmarkConfig
+from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec, ScenarioSpec, Task
+from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.runner import run
 from xpert_core.errors import DataError
+from xpert_core.evaluation.metrics import pearson_rows
+from xpert_core.tokens.dataset import TrainingData
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,3 +57,22 @@ def test_levers_stand_beside_the_main_model(tmp_path: Path) -> None:
         each = [f.facts["values"][level]["pcc"] for f in (single, other)]
         expected = both.facts["values"][level]["pcc"] - sum(each) / 2
         assert float(line[-1].split()[0]) == pytest.approx(expected, abs=6e-4)
+
+
+def test_a_lever_is_compared_with_the_form_it_stands_on() -> None:
+    data = TrainingData.load(ROOT / "tests" / "data" / "l1000_small.safetensors")
+    rows = np.arange(8)
+    random = np.random.default_rng(0)
+    specs = (ModelSpec("XPert", "xpert"), ModelSpec("short", "xpert"),
+             ModelSpec("raw", "xpert", against="short"))  # fmt: skip
+    found = []
+    for spec in specs:
+        said = data.x_deg[rows] + random.normal(size=data.x_deg[rows].shape).astype(np.float32)
+        kept = Predictions(rows[:4], said[:4], rows[4:], said[4:])
+        found.append((Task(ScenarioSpec("cold-drug"), 1, spec, 0), kept))
+    compared = levers(found, data, "XPert")
+    assert set(compared["lever"]) == {"raw"}, "what others stand on is no lever"
+    test = compared[compared["part"] == "test"]
+    for column, (_, kept) in (("pcc", found[2]), ("pcc_main", found[1])):
+        expected = pearson_rows(kept.x_deg, data.x_deg[kept.rows])
+        np.testing.assert_allclose(test[column], expected, atol=1e-6)

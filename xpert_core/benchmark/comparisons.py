@@ -83,22 +83,29 @@ def drug_pairs(config: BenchmarkConfig) -> list[tuple[ModelSpec, ModelSpec]]:
     return pairs
 
 
-def ablations(config: BenchmarkConfig, model: str) -> list[tuple[str, str]]:
-    """Models of kind XPert with other settings than the main one: name, and what differs."""
-    main = next(m for m in config.models if m.name == model)
-    if main.kind != XPERT:
+def ablations(config: BenchmarkConfig, model: str) -> list[tuple[str, str, str]]:
+    """Forms of XPert with other settings than the one they are compared with.
+
+    Returns
+    -------
+    list of (str, str, str)
+        Name, name of the other (the main model unless it says ``against``), and what differs.
+    """
+    named = {m.name: m for m in config.models}
+    if named[model].kind != XPERT:
         return []
-    base, found = settings_of(main, config), []
+    found = []
     for spec in config.models:
-        if spec.kind != XPERT or spec.drug != main.drug or spec.name == model:
+        base = named[spec.against or model]
+        if spec.kind != XPERT or spec.drug != base.drug or spec.name == base.name:
             continue
-        differs = changed(base, settings_of(spec, config))
+        differs = changed(settings_of(base, config), settings_of(spec, config))
         words = [
             f"{PARTS.get(key, key)}: {_word(key, before)} to {_word(key, after)}"
             for key, (before, after) in differs.items()
         ]
         if words:
-            found.append((spec.name, "; ".join(words)))
+            found.append((spec.name, base.name, "; ".join(words)))
     return found
 
 
@@ -184,17 +191,23 @@ def ablation_section(results: Results) -> Section | None:
     variants = ablations(results.config, results.model)
     if not variants:
         return None
-    text = [_ABLATION_NOTE.format(model=results.model)]
+    apart = {
+        name: difference_table(
+            matched_rows(results.finished, base, name, results.scaffold), base
+        ).set_index("model")
+        for name, base, _ in variants
+    }
+    text = [_ABLATION_NOTE]
     for scenario, readout, _ in results.places():
-        near = results.at(results.differences, scenario, readout).set_index("model")
         lines = []
-        for name, differs in variants:
+        for name, base, differs in variants:
+            near = results.at(apart[name], scenario, readout)
             if name in near.index:
                 d: Any = near.loc[name]
                 p = f"{p_value(d['p'])} {d['stars']}" if pd.notna(d["p"]) else ""
-                lines.append([name, differs, str(d["folds"]), _stated(d), p])
+                lines.append([name, differs, base, str(d["folds"]), _stated(d), p])
         if lines:
-            head = ["variant", "changed", "folds", f"{results.model} minus it",
+            head = ["variant", "changed", "against", "folds", "the other minus it",
                     "paired t over folds"]  # fmt: skip
             text += [place_of(scenario, readout), table(head, lines)]
     return Section("What the parts of XPert bring", "\n\n".join(text))
@@ -209,5 +222,6 @@ says what the right structure adds, not whether the drug matters. With its struc
 drug of XPert loses its place in the graph. Cell-centred: after the mean change of the cell line
 (where it is new: of all training rows), which needs no drug, is taken from both."""
 _ABLATION_NOTE = """\
-PCC of {model} minus that of the variant on the same rows and seeds: above 0 where the change costs
-something. Intervals as in the first tables."""
+PCC of the form of XPert that a variant is compared with (the main one unless its line in the
+configuration names another), minus that of the variant, on the same rows and seeds: above 0 where
+the change costs something. Intervals as in the first tables."""

@@ -49,6 +49,8 @@ class ModelSpec:
         Scenarios it takes part in; () = all that can ask it.
     folds, seeds : tuple of int
         Of these scenarios; () = as the benchmark says. An ablation may run on fewer.
+    against : str
+        Of another form of XPert: the one it is compared with; "" = the main model.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ModelSpec:
     scenarios: tuple[str, ...] = ()
     folds: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
+    against: str = ""
 
     @property
     def keeps(self) -> bool:
@@ -207,6 +210,7 @@ class BenchmarkConfig:
             Naming everything that is wrong, and the file `where` it stands.
         """
         names, asked = ([x.name for x in part] for part in (self.models, self.scenarios))
+        forms = {m.name for m in self.models if m.kind == XPERT}
         wrong = [
             *(["subset without a name"] if not str(self.subset).strip() else []),
             *(f"scenario {s.name}" for s in self.scenarios if s.name not in SCENARIOS),
@@ -228,6 +232,7 @@ class BenchmarkConfig:
             *(f"two of scenario {n}" for n in sorted(set(asked)) if asked.count(n) > 1),
             *(f"two models named {n}" for n in sorted(set(names)) if names.count(n) > 1),
             *(f"graph {m.settings['graph']} of {m.name}" for m in self.models if not _fits(m)),
+            *(f"{m.name} against {m.against}" for m in self.models if not _compares(m, forms)),
             *(
                 f"{m.name} without a recipe"
                 for m in self.models
@@ -242,6 +247,11 @@ class BenchmarkConfig:
                 where=where,
                 fix=_FIX,
             )
+
+
+def _compares(model: ModelSpec, forms: set[str]) -> bool:
+    """Whether the model it is compared with is another form of XPert, as it is itself."""
+    return not model.against or (model.name in forms and model.against in forms - {model.name})
 
 
 def _counts(value: Any) -> bool:
@@ -330,8 +340,10 @@ class Task:
 
         scenario = {"name": self.scenario.name, "readout": self.scenario.readout}
         model = asdict(self.model)
-        # What is kept, and where else it runs, changes no number.
-        for name in ("keep_predictions", "average_seeds", "scenarios", "folds", "seeds"):
+        # What is kept, where else it runs and what it is compared with change no number.
+        for name in (
+            "keep_predictions", "average_seeds", "scenarios", "folds", "seeds", "against",
+        ):  # fmt: skip
             del model[name]
         document = [
             scenario, self.fold, [model, self.model.keeps], self.seed,

@@ -220,6 +220,8 @@ def test_an_identity_changes_with_what_its_numbers_depend_on() -> None:
         replace(task, fold=3).identity("data", "split", {"lr": 1}),
     ]
     assert len({base, *others}) == 6
+    shown = replace(task, model=replace(task.model, against="another"))
+    assert shown.identity("data", "split", {"lr": 1}) == base, "where it is shown changes nothing"
     assert task.identity("data", "split", {"lr": 1}) == base
 
 
@@ -236,6 +238,7 @@ def test_an_identity_changes_with_what_its_numbers_depend_on() -> None:
         ({"models": ["ridge", "ridge"]}, "two models named ridge"),
         ({"models": [{"name": "x", "kind": "xpert"}]}, "without a recipe"),
         ({"models": [{"name": "ridge", "drug": "gone"}]}, "drug gone"),
+        ({"models": ["mean", {"name": "ridge", "against": "mean"}]}, "ridge against mean"),
         ({"scenarios": ["cold-drug", {"name": "cold-drug", "readout": "level 3"}]}, "two of scen"),
         ({"models": []}, "no scenario, model or seed"),
         ({"speed": 3}, "speed"),

@@ -143,7 +143,7 @@ def test_each_fold_is_trained_with_its_own_vectors(tmp_path: Path) -> None:
 def test_the_report_says_that_the_vectors_are_the_folds_own(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     assert ablations(config, "XPert") == [
-        ("XPert, graph", "graph vectors: none to each fold's own")
+        ("XPert, graph", "XPert", "graph vectors: none to each fold's own")
     ]
 
 

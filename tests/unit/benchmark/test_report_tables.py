@@ -252,7 +252,9 @@ def test_pairs_for_the_drug_input_differ_in_nothing_else() -> None:
 
 def test_ablations_name_what_differs() -> None:
     config = smoke()
-    assert ablations(config, "XPert") == [("XPert of a single branch", "single branch: off to on")]
+    assert ablations(config, "XPert") == [
+        ("XPert of a single branch", "XPert", "single branch: off to on")
+    ]
     assert ablations(config, "ridge") == []
     base = settings_of(config.models[0], config)
     spec = replace(
@@ -261,11 +263,18 @@ def test_ablations_name_what_differs() -> None:
     differs = changed(base, settings_of(spec, config))
     assert "loss.deg_pcc" in differs and differs["loss.deg_pcc"][1] == 0.25
     found = ablations(replace(config, models=(*config.models, spec)), "XPert")
-    assert any(name == "v" and "loss.deg_pcc" in words for name, words in found)
+    assert any(name == "v" and "loss.deg_pcc" in words for name, _, words in found)
     same = replace(config.models[0], name="twin")
     assert all(
-        n != "twin" for n, _ in ablations(replace(config, models=(*config.models, same)), "XPert")
+        name != "twin"
+        for name, *_ in ablations(replace(config, models=(*config.models, same)), "XPert")
     )
+    short = replace(config.models[0], name="short", settings={"max_epochs": 1})
+    both = {"max_epochs": 1, "bins": "equidistant"}
+    part = replace(config.models[0], name="part", settings=both, against="short")
+    found = ablations(replace(config, models=(*config.models, short, part)), "XPert")
+    assert [(name, base) for name, base, _ in found[-2:]] == [("short", "XPert"), ("part", "short")]
+    assert found[-1][2].startswith("value encoding:") and "epochs" not in found[-1][2]
 
 
 def task(tmp_path: Path, model: str, fold: int, seed: int, rows: list[int], kept: bool = True):
