@@ -21,7 +21,6 @@ from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
 from xpert_core.benchmark.models import XPertModel, make_model
 from xpert_core.benchmark.results import main_model
 from xpert_core.benchmark.runner import split_path, write_split
-from xpert_core.benchmark.workers import start_worker
 from xpert_core.errors import DataError
 from xpert_core.learning.fold_files import load_folds
 from xpert_core.learning.splits import Split
@@ -80,5 +79,4 @@ def main(path: Path, scenario: str, fold: int, lengths: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    start_worker(trains_xpert=True)
     main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), [int(a) for a in sys.argv[4:]])

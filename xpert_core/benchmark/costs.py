@@ -181,10 +181,14 @@ def _epochs(spec: ModelSpec, base: Path, epochs: list[tuple[int, int]]) -> list[
 
 def _lengthened(config: BenchmarkConfig) -> str:
     """Which scenarios give networks more epochs than the table says."""
-    words = [f"{s.longer} times these in {s.name}" for s in config.scenarios if s.longer > 1]
-    if not words:
+    places: dict[int, list[str]] = {}
+    for scenario in config.scenarios:
+        if scenario.longer > 1:
+            places.setdefault(scenario.longer, []).append(scenario.name)
+    if not places:
         return ""
-    return f" Most epochs and patience are {', '.join(words)}, where an epoch is few steps."
+    words = [f"{times} times these in {', '.join(names)}" for times, names in places.items()]
+    return f" Most epochs and patience are {' and '.join(words)}, where an epoch is few steps."
 
 
 def _narrowed(spec: ModelSpec, finished: Sequence[Finished]) -> str:

@@ -153,6 +153,13 @@ def test_a_scenario_can_give_networks_more_epochs() -> None:
     assert set(budget_words(config, found)) == {("cold-drug", "mlp-morgan")}
     text = cost_section(config, found).text
     assert "patience are 4 times these in warm-start, where an epoch is few steps." in text
+    more = (
+        *scenarios,
+        ScenarioSpec("cold-cell", longer=4),
+        ScenarioSpec("cold-scaffold", longer=2),
+    )
+    several = cost_section(replace(config, scenarios=more), found).text
+    assert "are 4 times these in warm-start, cold-cell and 2 times these in cold-scaf" in several
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
     assert rows["mlp-morgan"].endswith("| 1 | 60 | 60 (8) | 1 of 2 |")
     assert rows["XPert"].endswith("| 0.25 | 30 | 16 (6) | 1 of 2 |")
