@@ -205,10 +205,11 @@ def ablation_section(results: Results) -> Section | None:
             if name in near.index:
                 d: Any = near.loc[name]
                 p = f"{p_value(d['p'])} {d['stars']}" if pd.notna(d["p"]) else ""
-                lines.append([name, differs, base, str(d["folds"]), _stated(d), p])
+                lines.append([name, _stated(d), p, str(d["folds"]), base, differs])
         if lines:
-            head = ["variant", "changed", "against", "folds", "the other minus it",
-                    "paired t over folds"]  # fmt: skip
+            # The number first: what was changed is long, and would push it out of sight.
+            head = ["variant", "the other minus it", "paired t over folds", "folds", "the other",
+                    "changed"]  # fmt: skip
             text += [place_of(scenario, readout), table(head, lines)]
     return Section("What the parts of XPert bring", "\n\n".join(text))
 
