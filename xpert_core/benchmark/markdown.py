@@ -80,8 +80,7 @@ def place_of(scenario: str, readout: str) -> str:
 
 def page(name: str, first: str, notes: str, sections: Sequence[Section]) -> str:
     """The report as one HTML file that needs no network: figures carry their own scripts."""
-    body = [f"<h1>Benchmark: {html.escape(name)}</h1>", f"<p>{_inline(first)}</p>"]
-    body.append(_blocks(notes))
+    body = [f"<h1>Benchmark: {html.escape(name)}</h1>", _blocks(first), _blocks(notes)]
     scripts = True
     for section in sections:
         body.append(f"<h2>{html.escape(section.title)}</h2>")

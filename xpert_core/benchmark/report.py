@@ -121,7 +121,7 @@ def verdict(
     of_means: pd.DataFrame | None = None,
     budgets: Mapping[tuple[str, str], str] | None = None,
 ) -> str:
-    """What is beaten and what is not, in one paragraph.
+    """What is beaten and what is not: a Markdown list, an item for each scenario and read-out.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def verdict(
         From `costs.budget_words`: stands beside the name of a model that is beaten.
     """
     kinds = {m.name: m.kind for m in config.models if m.drug == "true"} if config else {}
-    parts = []
+    items = []
     for (scenario, readout), place in intervals.groupby(["scenario", "readout"], sort=False):
         main = place[place["model"] == model]
         if main.empty:
@@ -155,10 +155,8 @@ def verdict(
             words.append(f"only {unit_words(score['unit'], score['groups'])}")
         if config is not None:
             words += _not_asked({kinds.get(name, "") for name in place["model"]}, str(scenario))
-        parts.append(
-            f"{place_of(str(scenario), str(readout))}: {model} (PCC "
-            f"{_score(score)}) " + "; ".join(words)
-        )
+        heading = place_of(str(scenario), str(readout))
+        sentences = [f"{heading}: {model} (PCC {_score(score)}) {'; '.join(words)}."]
         if of_means is not None and len(of_means):
             near = _here(of_means, scenario, readout)
             near = near[near["model"].map(lambda name: kinds.get(name) in REFERENCES)]
@@ -166,8 +164,9 @@ def verdict(
             for key, apart in near.groupby("mean", sort=False):
                 name = str(key)
                 words = _beaten(apart, score["folds"], said)
-                parts.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}")
-    return ". ".join(parts) + "."
+                sentences.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}.")
+        items.append("- " + " ".join(sentences))
+    return "\n".join(items)
 
 
 def _here(table: pd.DataFrame, scenario: Any, readout: Any) -> pd.DataFrame:

@@ -152,9 +152,12 @@ def test_report_leads_with_the_verdict_and_needs_no_network(finished, tmp_path: 
     config, found, _ = finished
     path = write_report(config, found, tmp_path)
     text = path.read_text()
-    assert text.split("\n\n")[1].startswith("**cold-drug, log2 change (level 3)**: mean-cell")
+    first = text.split("\n\n")[1].splitlines()
+    assert first[0].startswith("- **cold-drug, log2 change (level 3)**: mean-cell (PCC ")
+    assert len(first) == 2, "a line for each scenario and read-out"
     assert "| ridge blind |" in text and "PCC ↑" in text and "What each model costs" in text
     page = path.with_suffix(".html").read_text()
+    assert "<ul><li><b>cold-drug, log2 change (level 3)</b>: mean-cell" in page
     assert "<table>" in page and "vegaEmbed" in page
     assert 'src="http' not in page and "<link" not in page
     assert len(pd.read_parquet(tmp_path / "scores.parquet")) == len(score_table(found))
