@@ -43,8 +43,8 @@ class ModelSpec:
     keep_predictions : bool
         Whether predictions of test and validation rows stay on disk: for figures of single genes.
     average_seeds : bool
-        Whether the mean prediction over all seeds is scored as a model of its own; keeps the
-        predictions.
+        Whether the mean prediction over all seeds (that still have their predictions) is scored
+        as a model of its own; keeps the predictions.
     scenarios : tuple of str
         Scenarios it takes part in; () = all that can ask it.
     folds, seeds : tuple of int

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -156,18 +157,19 @@ def averaged(
 ) -> list[Finished]:
     """The mean prediction over the seeds of each model that asks for it, scored as its own.
 
-    Stored like a task, so that it outlives the predictions it was made from.
+    Over as many seeds as have kept their predictions, two or more; its name says how many. Stored
+    like a task, so that it outlives the predictions it was made from.
     """
     found = []
     scenarios = {s.name: s for s in config.scenarios}
     for spec in config.models:
         own = [f for f in finished if f.facts["model"] == spec.name] if spec.average_seeds else []
         for place in dict.fromkeys((f.facts["scenario"], f.facts["fold"]) for f in own):
-            seeds = [f for f in own if (f.facts["scenario"], f.facts["fold"]) == place]
-            if len(seeds) < 2:
+            every = [f for f in own if (f.facts["scenario"], f.facts["fold"]) == place]
+            seeds = _to_average(every, out)
+            if not seeds:
                 continue
-            parts = " ".join(sorted(f.facts["identity"] for f in seeds))
-            path = out / "tasks" / sha256_bytes(f"mean of {parts}".encode())[:16]
+            path = _mean_path(seeds, out)
             stored = read_task(path) if path.with_suffix(".json").is_file() else None
             # Means stored before x_pert was scored are made anew where that is possible.
             again = stored and _lacks_x_pert(stored, data) and all(f.predictions for f in seeds)
@@ -180,7 +182,21 @@ def averaged(
     return found
 
 
-def _mean_of(seeds: list[Finished], data: TrainingData, train: np.ndarray) -> Finished:
+def _mean_path(seeds: Sequence[Finished], out: Path) -> Path:
+    parts = " ".join(sorted(f.facts["identity"] for f in seeds))
+    return out / "tasks" / sha256_bytes(f"mean of {parts}".encode())[:16]
+
+
+def _to_average(seeds: list[Finished], out: Path) -> tuple[Finished, ...]:
+    """The most of these tasks whose mean is stored or can be made; () where no two can."""
+    chosen = (c for size in range(len(seeds), 1, -1) for c in combinations(seeds, size))
+    for some in chosen:
+        if _mean_path(some, out).with_suffix(".json").is_file() or all(f.predictions for f in some):
+            return some
+    return ()
+
+
+def _mean_of(seeds: Sequence[Finished], data: TrainingData, train: np.ndarray) -> Finished:
     kept = [Predictions.load(f.predictions) for f in seeds]
     mean = np.stack([k.x_deg for k in kept]).mean(axis=0, dtype=np.float32)
     values, rows = score_x_deg(data, train, kept[0].rows, mean)

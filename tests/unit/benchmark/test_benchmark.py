@@ -37,6 +37,7 @@ from xpert_core.benchmark.tables import (
 )
 from xpert_core.cli.application import application
 from xpert_core.errors import DataError
+from xpert_core.evaluation.metrics import pearson_rows
 from xpert_core.graph.pretrain import PretrainConfig
 from xpert_core.learning.config import TrainConfig
 from xpert_core.learning.fold_files import load_folds
@@ -106,6 +107,34 @@ def test_a_failed_task_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
         run(config, tmp_path / "out")
     assert "broken, seed 0" in caught.value.where and "penalties" in caught.value.where
     assert len(list((tmp_path / "out" / "tasks").glob("*.json"))) == 1
+
+
+def test_means_over_seeds_take_the_predictions_that_are_left(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    model = {"name": "net", "kind": "mlp-no-drug", "settings": {"max_epochs": 2}}
+    scenarios = [{"name": "cold-drug", "folds": [1]}]
+
+    def done(seeds: list[int]) -> dict[tuple[str, int], pd.DataFrame]:
+        models = [{**model, "average_seeds": True, "seeds": seeds}]
+        path = write(tmp_path, models=models, scenarios=scenarios, seeds=[0, 1, 2])
+        found = run(BenchmarkConfig.load(path), out)
+        return {(f.facts["model"], f.facts["seed"]): f.rows for f in found}
+
+    assert set(done([0])) == {("net", 0)}
+    # As in a folder unpacked from an archive, which has no predictions.
+    next((out / "tasks").glob("*.npz")).unlink()
+    assert len(done([0, 1])) == 2, "no mean of one"
+    found = done([0, 1, 2])
+    assert ("net, mean of 2 seeds", 1) in found and len(found) == 4
+    kept = [Predictions.load(path) for path in (out / "tasks").glob("*.npz")]
+    data = TrainingData.load(DATA)
+    expected = pearson_rows((kept[0].x_deg + kept[1].x_deg) / 2, data.x_deg[kept[0].rows])
+    mean = found["net, mean of 2 seeds", 1]
+    assert mean["row"].tolist() == kept[0].rows.tolist()
+    np.testing.assert_allclose(mean["pcc"], expected, atol=1e-6)
+    for path in (out / "tasks").glob("*.npz"):
+        path.unlink()
+    pd.testing.assert_frame_equal(done([0, 1, 2])["net, mean of 2 seeds", 1], mean)
 
 
 def test_tables_by_hand(finished) -> None:
