@@ -159,14 +159,14 @@ def verdict(
         sentences = [f"{heading}: {model} (PCC {_score(score)}) {'; '.join(words)}."]
         if of_means is not None and len(of_means):
             near = _here(of_means, scenario, readout)
-            near = near[near["model"].map(lambda name: kinds.get(name) in REFERENCES)]
+            near = near[near["model"].isin([m for m in kinds if kinds[m] in REFERENCES])]
             scores = place.set_index("model")
             for key, apart in near.groupby("mean", sort=False):
                 name = str(key)
                 words = _beaten(apart, score["folds"], said)
                 sentences.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}.")
         items.append("- " + " ".join(sentences))
-    return "\n".join(items)
+    return "\n".join(items) or f"{model} has no score yet."
 
 
 def _here(table: pd.DataFrame, scenario: Any, readout: Any) -> pd.DataFrame:

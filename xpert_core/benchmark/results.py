@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +87,9 @@ class Results:
         scores, model = score_table(finished), main_model(config)
         rows = row_table(finished, scaffold=scaffold)
         own = own_models(config, finished) - {model}
-        means = [name for name in rows["model"].unique() if name.startswith(f"{model}, mean of ")]
-        parts = [
-            difference_table(rows, name, own | {model}).assign(mean=name)
-            for name in means
-            if name in own
-        ]
-        forms = sorted(own & {m.name for m in config.models} & set(rows["model"]))
+        forms = forms_of(config, own)
+        means = [form for form in forms if form.startswith(f"{model}, mean of ")]
+        parts = [difference_table(rows, name, own | {model}).assign(mean=name) for name in means]
         matched = {form: matched_rows(finished, model, form, scaffold) for form in forms}
         return cls(
             config=config,
@@ -165,6 +161,16 @@ def own_models(config: BenchmarkConfig, finished: Sequence[Finished]) -> frozens
     )
 
 
+def forms_of(config: BenchmarkConfig, own: Collection[str]) -> list[str]:
+    """Names among `own_models` that are compared with the main model seed by seed.
+
+    Its variants and its mean over seeds; not the means over seeds of other models.
+    """
+    variants = {m.name for m in config.models}
+    mean = f"{main_model(config)}, mean of "
+    return sorted(name for name in own if name in variants or name.startswith(mean))
+
+
 def seed_by_seed(
     differences: pd.DataFrame, model: str, matched: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
@@ -197,10 +203,23 @@ def matched_rows(
 
 
 def matched_tasks(finished: Sequence[Finished], one: str, other: str) -> list[Finished]:
-    """Tasks of two models, of the seeds that both have where they share any."""
-    seeds = [{f.facts["seed"] for f in finished if f.facts["model"] == m} for m in (one, other)]
-    kept = seeds[0] & seeds[1] or seeds[0] | seeds[1]
-    return [f for f in finished if f.facts["model"] in (one, other) and f.facts["seed"] in kept]
+    """Tasks of two models, in each scenario of the seeds that both have where they share any.
+
+    A mean over seeds has those that it is the mean of.
+    """
+    found = []
+    for scenario in dict.fromkeys(f.facts["scenario"] for f in finished):
+        here = [f for f in finished if f.facts["scenario"] == scenario]
+        seeds = [
+            set().union(*(_seeds(f) for f in here if f.facts["model"] == m)) for m in (one, other)
+        ]
+        kept = seeds[0] & seeds[1] or seeds[0] | seeds[1]
+        found += [f for f in here if f.facts["model"] in (one, other) and _seeds(f) <= kept]
+    return found
+
+
+def _seeds(task: Finished) -> set[int]:
+    return set(task.facts.get("seeds", [task.facts["seed"]]))
 
 
 def scored_rows(rows: pd.DataFrame) -> np.ndarray:

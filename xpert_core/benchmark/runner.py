@@ -7,7 +7,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -157,43 +157,60 @@ def averaged(
 ) -> list[Finished]:
     """The mean prediction over the seeds of each model that asks for it, scored as its own.
 
-    Over as many seeds as have kept their predictions, two or more; its name says how many. Stored
-    like a task, so that it outlives the predictions it was made from.
+    Over as many seeds as have kept their predictions in every fold of a scenario, two or more; its
+    name says how many, its fact ``seeds`` which. Stored like a task, so that it outlives the
+    predictions it was made from.
     """
     found = []
-    scenarios = {s.name: s for s in config.scenarios}
     for spec in config.models:
         own = [f for f in finished if f.facts["model"] == spec.name] if spec.average_seeds else []
-        for place in dict.fromkeys((f.facts["scenario"], f.facts["fold"]) for f in own):
-            every = [f for f in own if (f.facts["scenario"], f.facts["fold"]) == place]
-            seeds = _to_average(every, out)
-            if not seeds:
-                continue
-            path = _mean_path(seeds, out)
-            stored = read_task(path) if path.with_suffix(".json").is_file() else None
-            # Means stored before x_pert was scored are made anew where that is possible.
-            again = stored and _lacks_x_pert(stored, data) and all(f.predictions for f in seeds)
-            if stored is None or again:
-                folds = load_folds(split_path(config, scenarios[place[0]], out / "splits"), data)
-                mean = _mean_of(seeds, data, folds.split(place[1] - 1).train)
-                mean.facts["identity"] = path.name
-                write_task(path, mean)
-            found.append(read_task(path))
+        for scenario in config.scenarios:
+            tasks_here = [f for f in own if f.facts["scenario"] == scenario.name]
+            split = split_path(config, scenario, out / "splits")
+            for parts in _to_average(tasks_here, out):
+                path = _mean_path(parts, out)
+                stored = read_task(path) if path.with_suffix(".json").is_file() else None
+                # Means stored before x_pert was scored are made anew where that is possible.
+                again = stored and _lacks_x_pert(stored, data) and all(f.predictions for f in parts)
+                if stored is None or again:
+                    fold = load_folds(split, data).split(parts[0].facts["fold"] - 1)
+                    mean = _mean_of(parts, data, fold.train)
+                    mean.facts["identity"] = path.name
+                    write_task(path, mean)
+                task = read_task(path)
+                seeds = sorted(f.facts["seed"] for f in parts)
+                found.append(replace(task, facts={**task.facts, "seeds": seeds}))
     return found
 
 
-def _mean_path(seeds: Sequence[Finished], out: Path) -> Path:
-    parts = " ".join(sorted(f.facts["identity"] for f in seeds))
-    return out / "tasks" / sha256_bytes(f"mean of {parts}".encode())[:16]
+def _mean_path(parts: Sequence[Finished], out: Path) -> Path:
+    identities = " ".join(sorted(f.facts["identity"] for f in parts))
+    return out / "tasks" / sha256_bytes(f"mean of {identities}".encode())[:16]
 
 
-def _to_average(seeds: list[Finished], out: Path) -> tuple[Finished, ...]:
-    """The most of these tasks whose mean is stored or can be made; () where no two can."""
-    chosen = (c for size in range(len(seeds), 1, -1) for c in combinations(seeds, size))
-    for some in chosen:
-        if _mean_path(some, out).with_suffix(".json").is_file() or all(f.predictions for f in some):
-            return some
-    return ()
+def _to_average(tasks_here: list[Finished], out: Path) -> list[list[Finished]]:
+    """Tasks of the most seeds whose mean is stored or can be made in every fold, by fold.
+
+    The same seeds in every fold: else their mean over folds would be of no one thing.
+    """
+    seeds = sorted({f.facts["seed"] for f in tasks_here})
+    folds = sorted({f.facts["fold"] for f in tasks_here})
+    for size in range(len(seeds), 1, -1):
+        for chosen in combinations(seeds, size):
+            parts = [
+                [f for f in tasks_here if f.facts["fold"] == k and f.facts["seed"] in chosen]
+                for k in folds
+            ]
+            if all(
+                len(some) == size
+                and (
+                    all(f.predictions for f in some)
+                    or _mean_path(some, out).with_suffix(".json").is_file()
+                )
+                for some in parts
+            ):
+                return parts
+    return []
 
 
 def _mean_of(seeds: Sequence[Finished], data: TrainingData, train: np.ndarray) -> Finished:

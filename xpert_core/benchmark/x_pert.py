@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xpert_core.benchmark.markdown import Section, place_of, table
-from xpert_core.benchmark.results import Results, matched_tasks, seed_by_seed
+from xpert_core.benchmark.results import Results, forms_of, matched_tasks, seed_by_seed
 from xpert_core.benchmark.runner import Finished
 from xpert_core.benchmark.scoring import HEAD, ROW_PCC
 from xpert_core.benchmark.tables import difference_table, interval_table, row_table, with_interval
@@ -57,7 +57,7 @@ def x_pert_rows(finished: Sequence[Finished], scaffold: np.ndarray | None = None
 def _of_forms(results: Results) -> dict[str, pd.DataFrame]:
     """Rows of the main model and of each other form, of the seeds that both have."""
     found = {}
-    for form in sorted(results.own & {m.name for m in results.config.models}):
+    for form in forms_of(results.config, results.own):
         tasks = matched_tasks(results.finished, results.model, form)
         rows = x_pert_rows(tasks, results.scaffold)
         for name in (form, line(form, HEAD)):

@@ -25,7 +25,8 @@ from xpert_core.benchmark.models import (
 )
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.report import verdict, write_report
-from xpert_core.benchmark.runner import execute, run, split_path, write_split
+from xpert_core.benchmark.results import matched_tasks
+from xpert_core.benchmark.runner import Finished, execute, run, split_path, write_split
 from xpert_core.benchmark.search_config import SearchConfig
 from xpert_core.benchmark.tables import (
     difference_table,
@@ -112,29 +113,38 @@ def test_a_failed_task_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
 def test_means_over_seeds_take_the_predictions_that_are_left(tmp_path: Path) -> None:
     out = tmp_path / "out"
     model = {"name": "net", "kind": "mlp-no-drug", "settings": {"max_epochs": 2}}
-    scenarios = [{"name": "cold-drug", "folds": [1]}]
+    scenarios = [{"name": "cold-drug", "folds": [1, 2]}]
+    mean = "net, mean of 2 seeds"
 
-    def done(seeds: list[int]) -> dict[tuple[str, int], pd.DataFrame]:
+    def done(seeds: list[int]) -> dict[tuple[str, int, int], Finished]:
         models = [{**model, "average_seeds": True, "seeds": seeds}]
         path = write(tmp_path, models=models, scenarios=scenarios, seeds=[0, 1, 2])
         found = run(BenchmarkConfig.load(path), out)
-        return {(f.facts["model"], f.facts["seed"]): f.rows for f in found}
+        return {(f.facts["model"], f.facts["fold"], f.facts["seed"]): f for f in found}
 
-    assert set(done([0])) == {("net", 0)}
+    found = done([0])
     # As in a folder unpacked from an archive, which has no predictions.
-    next((out / "tasks").glob("*.npz")).unlink()
-    assert len(done([0, 1])) == 2, "no mean of one"
+    found["net", 2, 0].predictions.unlink()
+    assert len(done([0, 1])) == 4, "a mean of one is none, and none of the first fold alone"
     found = done([0, 1, 2])
-    assert ("net, mean of 2 seeds", 1) in found and len(found) == 4
-    kept = [Predictions.load(path) for path in (out / "tasks").glob("*.npz")]
+    means = {key: task for key, task in found.items() if key[0] == mean}
+    assert len(found) == 8 and [task.facts["seeds"] for task in means.values()] == [[1, 2]] * 2
     data = TrainingData.load(DATA)
-    expected = pearson_rows((kept[0].x_deg + kept[1].x_deg) / 2, data.x_deg[kept[0].rows])
-    mean = found["net, mean of 2 seeds", 1]
-    assert mean["row"].tolist() == kept[0].rows.tolist()
-    np.testing.assert_allclose(mean["pcc"], expected, atol=1e-6)
+    for (_, fold, _), task in means.items():
+        kept = [Predictions.load(found["net", fold, seed].predictions) for seed in (1, 2)]
+        expected = pearson_rows((kept[0].x_deg + kept[1].x_deg) / 2, data.x_deg[kept[0].rows])
+        assert task.rows["row"].tolist() == kept[0].rows.tolist()
+        np.testing.assert_allclose(task.rows["pcc"], expected, atol=1e-6)
+    # Compared with the network on its two seeds, not on all three.
+    compared = matched_tasks(list(found.values()), "net", mean)
+    assert {f.facts["seed"] for f in compared if f.facts["model"] == "net"} == {1, 2}
+    assert len(compared) == 6
     for path in (out / "tasks").glob("*.npz"):
         path.unlink()
-    pd.testing.assert_frame_equal(done([0, 1, 2])["net, mean of 2 seeds", 1], mean)
+    again = done([0, 1, 2])
+    for key, task in means.items():
+        pd.testing.assert_frame_equal(again[key].rows, task.rows)
+        assert again[key].facts["seeds"] == [1, 2]
 
 
 def test_tables_by_hand(finished) -> None:
@@ -173,8 +183,23 @@ def test_the_verdict_says_what_is_not_beaten() -> None:
             {**place, "model": "worse", "low": 0.1, "high": 0.3},
         ]
     )
+    assert verdict(own.iloc[:0], apart, "XPert") == "XPert has no score yet."
     text = verdict(own, apart, "XPert")
     assert "does NOT beat better; cannot be told from level; beats worse" in text
+
+
+def test_the_verdict_of_a_mean_over_seeds_stands_with_its_place(tmp_path: Path) -> None:
+    config = BenchmarkConfig.load(write(tmp_path))
+    places = [{"scenario": s, "readout": "level 3"} for s in ("cold-drug", "cold-cell")]
+    score = {"model": "XPert", "mean": 0.2, "low": 0.1, "high": 0.3, "folds": "1"}
+    of_mean = {**places[0], **score, "model": "XPert, mean of 2 seeds"}
+    own = pd.DataFrame([{**places[0], **score}, of_mean, {**places[1], **score}])
+    near = {**places[0], "model": "ridge", "low": 0.1, "high": 0.3, "folds": "1"}
+    means = pd.DataFrame([{**near, "mean": "XPert, mean of 2 seeds"}])
+    # While a run is going on, the other place has no mean yet.
+    first, second = verdict(own, pd.DataFrame([near]), "XPert", config, of_means=means).splitlines()
+    assert "XPert, mean of 2 seeds (PCC 0.200 [0.100, 0.300]) beats ridge." in first
+    assert "mean of" not in second and "cold-cell" in second
 
 
 def test_report_leads_with_the_verdict_and_needs_no_network(finished, tmp_path: Path) -> None:
