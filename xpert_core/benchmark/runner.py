@@ -188,6 +188,12 @@ def _mean_path(parts: Sequence[Finished], out: Path) -> Path:
     return out / "tasks" / sha256_bytes(f"mean of {identities}".encode())[:16]
 
 
+def _has_mean(parts: Sequence[Finished], out: Path) -> bool:
+    """Whether the mean of these tasks is stored, or can be made."""
+    stored = _mean_path(parts, out).with_suffix(".json").is_file()
+    return stored or all(f.predictions for f in parts)
+
+
 def _to_average(tasks_here: list[Finished], out: Path) -> list[list[Finished]]:
     """Tasks of the most seeds whose mean is stored or can be made in every fold, by fold.
 
@@ -201,14 +207,7 @@ def _to_average(tasks_here: list[Finished], out: Path) -> list[list[Finished]]:
                 [f for f in tasks_here if f.facts["fold"] == k and f.facts["seed"] in chosen]
                 for k in folds
             ]
-            if all(
-                len(some) == size
-                and (
-                    all(f.predictions for f in some)
-                    or _mean_path(some, out).with_suffix(".json").is_file()
-                )
-                for some in parts
-            ):
+            if all(len(some) == size and _has_mean(some, out) for some in parts):
                 return parts
     return []
 
