@@ -79,7 +79,7 @@ def test_what_is_done_can_be_reported_before_all_is(tmp_path: Path, url: str) ->
     some = run(tmp_path, "--report-only", models=("mean-cell", "control", "ridge"))
     assert some.exit_code == 0, some.output
     text = (tmp_path / "out" / "report.md").read_text()
-    assert text.split("\n\n")[1].startswith("**cold-drug"), "the verdict stays first"
+    assert text.split("\n\n")[1].startswith("- **cold-drug"), "the verdict stays first"
     assert "**1 of 3 tasks are not done** (fold/seed): ridge in cold-drug (1/0)." in text
     assert len(list((tmp_path / "out" / "tasks").glob("*.json"))) == 2, "nothing was run"
     assert not (tmp_path / "base").exists(), "an unfinished benchmark is not kept"
