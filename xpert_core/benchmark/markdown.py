@@ -81,14 +81,20 @@ def place_of(scenario: str, readout: str) -> str:
 def page(name: str, first: str, notes: str, sections: Sequence[Section]) -> str:
     """The report as one HTML file that needs no network: figures carry their own scripts."""
     body = [f"<h1>Benchmark: {html.escape(name)}</h1>", _blocks(first), _blocks(notes)]
+    links = (f'<li><a href="#{_anchor(s)}">{html.escape(s.title)}</a></li>' for s in sections)
+    body.append(f"<nav><h2>Contents</h2><ul>{''.join(links)}</ul></nav>")
     scripts = True
     for section in sections:
-        body.append(f"<h2>{html.escape(section.title)}</h2>")
+        body.append(f'<h2 id="{_anchor(section)}">{html.escape(section.title)}</h2>')
         for figure in section.figures:
             body.append(_embedded(figure, scripts))
             scripts = False
         body.append(_blocks(section.text))
     return _FRAME.format(title=html.escape(name), body="\n".join(body))
+
+
+def _anchor(section: Section) -> str:
+    return "section-" + re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
 
 
 def _embedded(figure: Figure, scripts: bool) -> str:
@@ -138,13 +144,23 @@ def _blocks(text: str) -> str:
 _FRAME = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <style>
+:root {{ --ink: #222; --paper: #fff; --line: #ccd; --faint: #555; --link: #0059a8; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --ink: #e4e4e7; --paper: #16181d; --line: #454a57; --faint: #a5a9b4; --link: #7cb8ff; }}
+}}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto;
-  padding: 0 1rem; color: #222; background: #fff; }}
+  padding: 0 1rem; color: var(--ink); background: var(--paper); }}
+a {{ color: var(--link); }}
 table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
-th, td {{ border: 1px solid #ccd; padding: .3rem .6rem; text-align: left; white-space: nowrap; }}
-figure {{ margin: 1rem 0; overflow-x: auto; }}
-figcaption {{ color: #555; }}
+th, td {{ border: 1px solid var(--line); padding: .3rem .6rem; text-align: left;
+  white-space: nowrap; }}
+figure {{ margin: 1rem 0; }}
+/* Figures are drawn for white paper, whatever the page is. */
+figure > div {{ background: #fff; color: #222; overflow-x: auto; border-radius: 4px; }}
+figcaption {{ color: var(--faint); }}
 </style></head><body>
 {body}
 </body></html>

@@ -63,8 +63,8 @@ INTERVAL_COLUMNS = [
 def record_of(results: Results) -> BenchmarkRecord:
     """The record of results."""
     from xpert_core import __version__
-    from xpert_core.benchmark.report import verdict_of
     from xpert_core.benchmark.runner import split_path, write_split
+    from xpert_core.benchmark.verdict import verdict_of
     from xpert_core.learning.fold_files import stored_digest
 
     config, splits = results.config, {}

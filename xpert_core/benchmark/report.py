@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,16 @@ import pandas as pd
 from xpert_core.baselines import registry
 from xpert_core.benchmark import breakdown, ceiling, comparisons, genes, groups, ranks, x_pert
 from xpert_core.benchmark.config import BenchmarkConfig, tasks
-from xpert_core.benchmark.costs import budget_words, cost_section, origins_section
+from xpert_core.benchmark.costs import cost_section, origins_section
 from xpert_core.benchmark.figures import score_chart
-from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, place_of, table
+from xpert_core.benchmark.markdown import Figure, Section, interval, p_value, page, table
 from xpert_core.benchmark.results import SHOWN, Results
 from xpert_core.benchmark.runner import Finished
 from xpert_core.benchmark.tables import FEW_GROUPS, FEWEST_FOLDS, unit_words, with_interval
+from xpert_core.benchmark.verdict import glance_section, score_words, verdict_of
 from xpert_core.evaluation.metrics import METRICS
 from xpert_core.files import atomic_path, write_bytes_atomic
 from xpert_core.learning.folds import SCENARIOS
-
-REFERENCES = ("mean-cell", "mean-control", "nearest-drugs", "ridge", "mlp-no-drug")
-"""Kinds of models that XPert must beat to be worth anything."""
 
 
 def write_report(config: BenchmarkConfig, finished: Sequence[Finished], out: Path) -> Path:
@@ -98,125 +96,10 @@ def missing_text(results: Results) -> str:
     return f"**{len(left)} of {len(planned)} tasks are not done** (fold/seed): {words}."
 
 
-def verdict_of(results: Results) -> str:
-    """The verdict on results, their means over seeds included."""
-    return verdict(
-        results.intervals,
-        results.differences,
-        results.model,
-        results.config,
-        own=results.own,
-        of_means=results.of_means,
-        budgets=budget_words(results.config, results.finished),
-    )
-
-
-def verdict(
-    intervals: pd.DataFrame,
-    differences: pd.DataFrame,
-    model: str,
-    config: BenchmarkConfig | None = None,
-    *,
-    own: Collection[str] = (),
-    of_means: pd.DataFrame | None = None,
-    budgets: Mapping[tuple[str, str], str] | None = None,
-) -> str:
-    """What is beaten and what is not: a Markdown list, an item for each scenario and read-out.
-
-    Parameters
-    ----------
-    intervals, differences : DataFrame
-    model : str
-        The model whose differences these are.
-    config : BenchmarkConfig, optional
-        With it, the references are named first, and those that were not asked are named too.
-    own : collection of str
-        Other forms of the model: it is not said whether these are beaten.
-    of_means : DataFrame, optional
-        From `Results`: whether the mean over seeds beats the references is said by itself.
-    budgets : mapping of (str, str) to str, optional
-        From `costs.budget_words`: stands beside the name of a model that is beaten.
-    """
-    kinds = {m.name: m.kind for m in config.models if m.drug == "true"} if config else {}
-    items = []
-    for (scenario, readout), place in intervals.groupby(["scenario", "readout"], sort=False):
-        main = place[place["model"] == model]
-        if main.empty:
-            continue
-        near = _here(differences, scenario, readout)
-        if len(near):
-            order = near["model"].map(lambda name: kinds.get(name) not in REFERENCES)
-            near = near[~near["model"].isin(list(own))].assign(order=order)
-            near = near.sort_values("order", kind="stable")
-        score = main.iloc[0]
-        said = {m: words for (s, m), words in (budgets or {}).items() if s == scenario}
-        words = _beaten(near, score.get("folds", ""), said) or ["stands alone"]
-        if 1 < score.get("groups", FEW_GROUPS) < FEW_GROUPS:
-            words.append(f"only {unit_words(score['unit'], score['groups'])}")
-        if config is not None:
-            words += _not_asked({kinds.get(name, "") for name in place["model"]}, str(scenario))
-        heading = place_of(str(scenario), str(readout))
-        sentences = [f"{heading}: {model} (PCC {_score(score)}) {'; '.join(words)}."]
-        if of_means is not None and len(of_means):
-            near = _here(of_means, scenario, readout)
-            near = near[near["model"].isin([m for m in kinds if kinds[m] in REFERENCES])]
-            scores = place.set_index("model")
-            for key, apart in near.groupby("mean", sort=False):
-                name = str(key)
-                words = _beaten(apart, score["folds"], said)
-                sentences.append(f"{name} (PCC {_score(scores.loc[name])}) {'; '.join(words)}.")
-        items.append("- " + " ".join(sentences))
-    return "\n".join(items) or f"{model} has no score yet."
-
-
-def _here(table: pd.DataFrame, scenario: Any, readout: Any) -> pd.DataFrame:
-    if not len(table):
-        return table
-    return table[(table["scenario"] == scenario) & (table["readout"] == readout)]
-
-
-def _score(line: Any) -> str:
-    """PCC of a line of intervals, with what is too few for an interval."""
-    groups = int(line.get("groups", FEW_GROUPS))
-    return with_interval(line["mean"], line["low"], line["high"], line.get("unit", ""), groups)
-
-
-def _beaten(near: pd.DataFrame, folds: str, budgets: Mapping[str, str]) -> list[str]:
-    """What was beaten, with its budget; models compared on other than these folds say on which."""
-    found: dict[str, list[str]] = {}
-    for _, line in near.iterrows():
-        if pd.isna(line["low"]):
-            few = unit_words(line["unit"], int(line["groups"]))
-            word = f"cannot be said ({few}) to beat or not"
-        elif line["high"] < 0:
-            word = "does NOT beat"
-        else:
-            word = "beats" if line["low"] > 0 else "cannot be told from"
-        on = line.get("folds", folds)
-        aside = [] if on == folds else [f"on fold {on} alone"]
-        aside += [budgets[line["model"]]] if word == "beats" and line["model"] in budgets else []
-        name = f"{line['model']} ({'; '.join(aside)})" if aside else line["model"]
-        found.setdefault(word, []).append(name)
-    order = sorted(found, key=lambda word: _WORDS.index(word) if word in _WORDS else len(_WORDS))
-    return [f"{word} {', '.join(found[word])}" for word in order]
-
-
-_WORDS = ("does NOT beat", "cannot be told from", "beats")
-
-
-def _not_asked(kinds: set[str], scenario: str) -> list[str]:
-    """References without a score here: not run, or unable to answer."""
-    missing = [kind for kind in REFERENCES if kind not in kinds]
-    known = registry.available()
-    unable = [kind for kind in missing if not known[kind].applies(scenario)]
-    left = [kind for kind in missing if kind not in unable]
-    pairs = (("not run: {}", left), ("{} cannot answer here", unable))
-    return [words.format(", ".join(names)) for words, names in pairs if names]
-
-
 def _sections(results: Results) -> list[Section]:
     ceilings = ceiling.ceiling_table(results)
     found: list[Section | None] = [
+        glance_section(results),
         *_scenario_sections(results, ceilings),
         x_pert.section(results),
         ranks.section(results),
@@ -287,7 +170,7 @@ def _interval_lines(results: Results, scenario: str, readout: str, ceilings: pd.
             )
             p = f"{p_value(d['p'])} {d['stars']}" if d["p"] >= 0 else ""
             p += f" (Holm {d['p_holm']:.2g})" if d["p_holm"] >= 0 else ""
-        lines.append([name, _score(score), minus, p, str(seeds[name])])
+        lines.append([name, score_words(score), minus, p, str(seeds[name])])
         if not alike:
             lines[-1].append(
                 f"{score['folds']}: {score['rows']} rows, {unit_words(unit, score['groups'])}"

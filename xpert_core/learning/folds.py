@@ -76,6 +76,12 @@ class Scenario:
     shots: str = ""
 
 
+def _known(shots: str) -> str:
+    """How many of the other conditions of a cell-drug pair are trained on, in words."""
+    words = {"zero": "none", "one": "one"}
+    return words[shots] if shots in words else f"{float(shots):.0%}".replace("%", " %")
+
+
 SHOTS = ("zero", "one", "0.2", "0.3", "0.5", "0.8")
 SCENARIOS: dict[str, Scenario] = {
     s.name: s
@@ -89,7 +95,7 @@ SCENARIOS: dict[str, Scenario] = {
         *(
             Scenario(
                 f"cold-dose-time-{shots}",
-                f"new doses and times of known pairs, {shots} shot(s)",
+                f"new doses and times, {_known(shots)} of the pair's others known",
                 "condition",
                 ("condition",),
                 shots,

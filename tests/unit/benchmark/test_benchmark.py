@@ -24,7 +24,7 @@ from xpert_core.benchmark.models import (
     recipe_document,
 )
 from xpert_core.benchmark.predictions import Predictions
-from xpert_core.benchmark.report import verdict, write_report
+from xpert_core.benchmark.report import write_report
 from xpert_core.benchmark.results import matched_tasks
 from xpert_core.benchmark.runner import Finished, execute, run, split_path, write_split
 from xpert_core.benchmark.search_config import SearchConfig
@@ -36,6 +36,7 @@ from xpert_core.benchmark.tables import (
     score_table,
     stars,
 )
+from xpert_core.benchmark.verdict import verdict
 from xpert_core.cli.application import application
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import pearson_rows

@@ -14,8 +14,8 @@ from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec, ScenarioSpec
 from xpert_core.benchmark.config import tasks as planned
 from xpert_core.benchmark.costs import budget_of, budget_words, cost_section
 from xpert_core.benchmark.models import recipe_of
-from xpert_core.benchmark.report import verdict
 from xpert_core.benchmark.runner import Finished
+from xpert_core.benchmark.verdict import verdict
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 XPERT = ModelSpec("XPert", "xpert", recipe="benchmark-xpert.yaml")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,12 +39,12 @@ from xpert_core.benchmark.groups import (
     terciles,
     trend_table,
 )
-from xpert_core.benchmark.markdown import Section, page, table
+from xpert_core.benchmark.markdown import Figure, Section, page, table
 from xpert_core.benchmark.predictions import Predictions
 from xpert_core.benchmark.ranks import gain_table, rank_table
-from xpert_core.benchmark.report import verdict
 from xpert_core.benchmark.runner import Finished
 from xpert_core.benchmark.tables import difference_table, fold_table, holm
+from xpert_core.benchmark.verdict import verdict
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import bootstrap_mean, bootstrap_means
 from xpert_core.tokens.dataset import TrainingData
@@ -393,6 +395,18 @@ def test_stars_of_a_p_value_are_not_bold_and_bars_do_not_end_a_cell() -> None:
     html = page("n", "**first**", "notes", [Section("t", lines)])
     assert "<b>first</b>" in html and "<b>c</b>" in html
     assert "<td>a/b</td><td>p = 0.004 ** (Holm 0.01)</td>" in html
+
+
+def test_contents_lead_to_every_section_and_no_figure_takes_its_name() -> None:
+    figure = Figure("ranks", alt.Chart(pd.DataFrame({"x": [1]})).mark_point(), "a point")
+    sections = [Section("Ranks", "a", (figure,)), Section("New drugs (cold-drug), level 3", "b")]
+    html = re.sub(r"<script.*?</script>", "", page("n", "first", "notes", sections), flags=re.S)
+    names = re.findall(r'id="([^"]+)"', html)
+    assert len(names) == len(set(names)) == 3, names
+    links = re.findall(r'href="#([^"]+)">([^<]+)', html)
+    assert [title for _, title in links] == [s.title for s in sections]
+    assert {name for name, _ in links} < set(names)
+    assert "prefers-color-scheme: dark" in html
 
 
 FORGETTING = """

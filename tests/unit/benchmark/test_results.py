@@ -13,10 +13,11 @@ from xpert_core.benchmark.comparisons import EXCHANGED, drug_section
 from xpert_core.benchmark.config import BenchmarkConfig, ModelSpec
 from xpert_core.benchmark.ranks import gain_table
 from xpert_core.benchmark.ranks import section as rank_section
-from xpert_core.benchmark.report import report_of, verdict_of
+from xpert_core.benchmark.report import report_of
 from xpert_core.benchmark.results import Results
 from xpert_core.benchmark.runner import Finished
 from xpert_core.benchmark.tables import holm, row_table
+from xpert_core.benchmark.verdict import glance_section, verdict_of
 from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import bootstrap_mean
 from xpert_core.learning.folds import labels_of
@@ -116,6 +117,23 @@ def test_other_forms_of_xpert_are_no_rivals(uneven: Results) -> None:
     assert "XPert wide" not in first and "does NOT beat ridge, shuffled ridge" in first
     assert "beats mean-cell, easy (on fold 3 alone)" in first
     assert second.endswith("beats mean-cell, ridge."), "the references alone"
+
+
+def test_scores_at_a_glance_are_marked_by_what_can_be_told(uneven: Results) -> None:
+    lines = glance_section(uneven).text.splitlines()
+    assert lines[0] == "|  | XPert | mean-cell | ridge | best of the others |"
+    place, own, mean_cell, ridge, best = (cell.strip() for cell in lines[2].split("|")[1:-1])
+    assert place == "warm-start, z-score (level 5)"
+    scores = uneven.intervals.set_index("model")["mean"]
+    assert own == f"{scores['XPert']:.3f}"
+    assert mean_cell == f"{scores['mean-cell']:.3f} ▼" and ridge == f"{scores['ridge']:.3f} ▲"
+    assert best == f"{scores['shuffled ridge']:.3f} ▲ (shuffled ridge)", "not the easy fold's"
+    wide = uneven.differences.assign(low=-1.0, high=1.0)
+    unsure = glance_section(replace(uneven, differences=wide)).text
+    assert f"| {mean_cell[:-2]} | {ridge[:-2]} |" in unsure
+    # A reference that was asked for but has no score yet, or none here.
+    left = uneven.intervals[uneven.intervals["model"] != "ridge"]
+    assert f"| {mean_cell} | - |" in glance_section(replace(uneven, intervals=left)).text
 
 
 def test_tables_say_which_folds_and_rows_a_line_stands_on(uneven: Results) -> None:
