@@ -303,13 +303,14 @@ def test_boxes_are_of_one_seed_and_all_folds(tmp_path: Path) -> None:
         task(tmp_path, "one fold", 1, 0, [4, 5]),
     ]  # fmt: skip
     found = sources_of(finished, "cold-drug")
-    assert list(found) == ["a", "half"] and found["a"] == [finished[1], finished[2]]
-    rows, x_deg = _Source(found["a"], tmp_path).predictions
+    first, second = [finished[1], finished[2]], [finished[0], finished[3]]
+    assert list(found) == ["a", "half"] and found["a"] == [first, second]
+    rows, x_deg = _Source(first, tmp_path).predictions
     assert rows.tolist() == [4, 5, 6] and x_deg[:, 0].tolist() == [10, 10, 20]
-    assert _Source(found["half"], tmp_path).predictions is None
+    assert _Source(found["half"][0], tmp_path).predictions is None
     finished[1].predictions.write_bytes(b"PK cut")
     with pytest.raises(DataError, match="Stored predictions"):
-        _ = _Source(found["a"], tmp_path).predictions
+        _ = _Source(first, tmp_path).predictions
 
 
 def source(folder: Path, rows: np.ndarray, x_deg: np.ndarray) -> _Source:
@@ -326,8 +327,8 @@ def test_spreads_of_rows_that_folds_share_are_of_each_row_once(
     known = np.concatenate([rows[10:], rows[:12]])  # two of them in both folds
     x_deg = data.x_deg[known] * 2
     x_deg[-2:] = 1e6  # what the second fold says of those
-    sources = {"m": source(tmp_path, known, x_deg), "few": source(tmp_path, known[:5], x_deg[:5])}
-    genes = _spreads(data, rows, sources)
+    few, whole = source(tmp_path, known[:5], x_deg[:5]), source(tmp_path, known, x_deg)
+    genes = _spreads(data, rows, {"m": [few, whole], "few": [few]})
     assert set(genes["source"]) == {MEASURED, "m"} and set(genes["rows"]) == {20}
     by = genes.set_index(["gene", "source"])["sd"].unstack()
     np.testing.assert_allclose(by["m"], 2 * by[MEASURED], rtol=1e-6)
