@@ -81,20 +81,19 @@ def place_of(scenario: str, readout: str) -> str:
 def page(name: str, first: str, notes: str, sections: Sequence[Section]) -> str:
     """The report as one HTML file that needs no network: figures carry their own scripts."""
     body = [f"<h1>Benchmark: {html.escape(name)}</h1>", _blocks(first), _blocks(notes)]
-    links = (f'<li><a href="#{_anchor(s)}">{html.escape(s.title)}</a></li>' for s in sections)
+    links = (
+        f'<li><a href="#section-{number}">{html.escape(section.title)}</a></li>'
+        for number, section in enumerate(sections, 1)
+    )
     body.append(f"<nav><h2>Contents</h2><ul>{''.join(links)}</ul></nav>")
     scripts = True
-    for section in sections:
-        body.append(f'<h2 id="{_anchor(section)}">{html.escape(section.title)}</h2>')
+    for number, section in enumerate(sections, 1):
+        body.append(f'<h2 id="section-{number}">{html.escape(section.title)}</h2>')
         for figure in section.figures:
             body.append(_embedded(figure, scripts))
             scripts = False
         body.append(_blocks(section.text))
     return _FRAME.format(title=html.escape(name), body="\n".join(body))
-
-
-def _anchor(section: Section) -> str:
-    return "section-" + re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
 
 
 def _embedded(figure: Figure, scripts: bool) -> str:

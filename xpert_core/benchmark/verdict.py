@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -65,9 +66,10 @@ def verdict(
             continue
         near = _here(differences, scenario, readout)
         if len(near):
-            order = near["model"].map(lambda name: kinds.get(name) not in REFERENCES)
-            near = near[~near["model"].isin(list(own))].assign(order=order)
-            near = near.sort_values("order", kind="stable")
+            near = near[~near["model"].isin(list(own))]
+            # Without a rival left, pandas would give the new column lines of its own.
+            order = [kinds.get(name) not in REFERENCES for name in near["model"]]
+            near = near.assign(order=order).sort_values("order", kind="stable")
         score = main.iloc[0]
         said = {m: words for (s, m), words in (budgets or {}).items() if s == scenario}
         words = _beaten(near, score.get("folds", ""), said) or ["stands alone"]
@@ -146,27 +148,37 @@ def glance_section(results: Results) -> Section:
         score = _marked(results, scenario, readout)
         cells = [score.get(name, "-") for name in (results.model, *named)]
         found = f"{score[best]} ({best})" if best else "-"
-        lines.append([f"{scenario}, {readout}", *cells, found])
+        lines.append([_with_few_groups(results, scenario, readout), *cells, found])
     text = table(["", results.model, *named, "best of the others"], lines)
     return Section("At a glance", f"{text}\n\n{_LEGEND.format(model=results.model)}")
 
 
 def _marked(results: Results, scenario: str, readout: str) -> dict[str, str]:
-    """PCC of each model on the main model's folds, marked when it is told from the main model."""
-    left = results.left_out(scenario, readout)
-    marks = {
-        line["model"]: " ▲" if line["high"] < 0 else " ▼" if line["low"] > 0 else ""
-        for _, line in _here(results.differences, scenario, readout).iterrows()
-    }
-    place = results.at(results.intervals, scenario, readout)
-    return {
-        name: f"{mean:.3f}{marks.get(name, '')}"
-        for name, mean in zip(place["model"], place["mean"], strict=True)
-        if name not in left
-    }
+    """PCC of each model on the main model's folds, marked by what its difference says."""
+    near = _here(results.differences, scenario, readout)
+    marks = {line["model"]: _mark(line["low"], line["high"]) for _, line in near.iterrows()}
+    # Not the mean of the intervals: those are of all folds of a model, which may be others.
+    means = results.shared(scenario, readout).groupby("model", sort=False)["value"].mean()
+    return {str(name): f"{mean:.3f}{marks.get(str(name), '')}" for name, mean in means.items()}
+
+
+def _mark(low: float, high: float) -> str:
+    """Sign of an interval of the main model minus another; "" without an interval."""
+    if math.isnan(low):
+        return ""
+    return " ▲" if high < 0 else " ▼" if low > 0 else " ≈"
+
+
+def _with_few_groups(results: Results, scenario: str, readout: str) -> str:
+    """A place, and how many drugs or cell lines it stands on where these are too few."""
+    place = f"{scenario}, {readout}"
+    lines = results.at(results.intervals, scenario, readout)
+    groups, unit = int(lines["groups"].max()), str(lines["unit"].iloc[0])
+    return f"{place} (only {unit_words(unit, groups)})" if groups < FEW_GROUPS else place
 
 
 _LEGEND = """\
-PCC of x_deg. ▲ is better than {model}, ▼ is worse: the 95 % interval of the difference has no zero
-in it. Without a mark the two cannot be told apart, or there is no interval. - has no answer here,
-or not on all folds of {model}. Intervals, seeds and all other models are in the sections below."""
+PCC of x_deg on the folds of {model}. ▲ is better than {model} and ▼ worse: the 95 % interval of the
+difference has no zero in it. ≈ cannot be told from it. Without a sign there is no interval. - has
+no answer here, or has not run on all folds of {model}. No correction for the number of models; all
+of them, with intervals and seeds, are in the sections below."""

@@ -95,7 +95,7 @@ SCENARIOS: dict[str, Scenario] = {
         *(
             Scenario(
                 f"cold-dose-time-{shots}",
-                f"new doses and times, {_known(shots)} of the pair's others known",
+                f"new doses and times, {_known(shots)} of the pair's other conditions known",
                 "condition",
                 ("condition",),
                 shots,

@@ -328,7 +328,9 @@ def test_spreads_of_rows_that_folds_share_are_of_each_row_once(
     x_deg = data.x_deg[known] * 2
     x_deg[-2:] = 1e6  # what the second fold says of those
     few, whole = source(tmp_path, known[:5], x_deg[:5]), source(tmp_path, known, x_deg)
-    genes = _spreads(data, rows, {"m": [few, whole], "few": [few]})
+    lost = Finished(pd.DataFrame({"row": known}), {"identity": "lost", "fold": 1, "seed": 0}, None)
+    none = _Source([lost], tmp_path / "genes")
+    genes = _spreads(data, rows, {"m": [none, few, whole], "few": [few], "none": [none]})
     assert set(genes["source"]) == {MEASURED, "m"} and set(genes["rows"]) == {20}
     by = genes.set_index(["gene", "source"])["sd"].unstack()
     np.testing.assert_allclose(by["m"], 2 * by[MEASURED], rtol=1e-6)
@@ -400,12 +402,12 @@ def test_stars_of_a_p_value_are_not_bold_and_bars_do_not_end_a_cell() -> None:
 
 def test_contents_lead_to_every_section_and_no_figure_takes_its_name() -> None:
     figure = Figure("ranks", alt.Chart(pd.DataFrame({"x": [1]})).mark_point(), "a point")
-    sections = [Section("Ranks", "a", (figure,)), Section("New drugs (cold-drug), level 3", "b")]
+    sections = [Section("Ranks", "a", (figure,)), Section("New drugs & <cells>", "b")]
     html = re.sub(r"<script.*?</script>", "", page("n", "first", "notes", sections), flags=re.S)
     names = re.findall(r'id="([^"]+)"', html)
     assert len(names) == len(set(names)) == 3, names
     links = re.findall(r'href="#([^"]+)">([^<]+)', html)
-    assert [title for _, title in links] == [s.title for s in sections]
+    assert [title for _, title in links] == ["Ranks", "New drugs &amp; &lt;cells&gt;"]
     assert {name for name, _ in links} < set(names)
     assert "prefers-color-scheme: dark" in html
 

@@ -119,21 +119,53 @@ def test_other_forms_of_xpert_are_no_rivals(uneven: Results) -> None:
     assert second.endswith("beats mean-cell, ridge."), "the references alone"
 
 
+def glance(results: Results) -> list[str]:
+    line = glance_section(results).text.splitlines()[2]
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
 def test_scores_at_a_glance_are_marked_by_what_can_be_told(uneven: Results) -> None:
-    lines = glance_section(uneven).text.splitlines()
-    assert lines[0] == "|  | XPert | mean-cell | ridge | best of the others |"
-    place, own, mean_cell, ridge, best = (cell.strip() for cell in lines[2].split("|")[1:-1])
+    text = glance_section(uneven).text
+    assert text.startswith("|  | XPert | mean-cell | ridge | best of the others |")
+    place, own, mean_cell, ridge, best = glance(uneven)
     assert place == "warm-start, z-score (level 5)"
     scores = uneven.intervals.set_index("model")["mean"]
     assert own == f"{scores['XPert']:.3f}"
     assert mean_cell == f"{scores['mean-cell']:.3f} ▼" and ridge == f"{scores['ridge']:.3f} ▲"
     assert best == f"{scores['shuffled ridge']:.3f} ▲ (shuffled ridge)", "not the easy fold's"
     wide = uneven.differences.assign(low=-1.0, high=1.0)
-    unsure = glance_section(replace(uneven, differences=wide)).text
-    assert f"| {mean_cell[:-2]} | {ridge[:-2]} |" in unsure
-    # A reference that was asked for but has no score yet, or none here.
-    left = uneven.intervals[uneven.intervals["model"] != "ridge"]
-    assert f"| {mean_cell} | - |" in glance_section(replace(uneven, intervals=left)).text
+    assert glance(replace(uneven, differences=wide))[2] == mean_cell.replace("▼", "≈")
+    none = uneven.differences.assign(low=np.nan, high=np.nan)
+    assert glance(replace(uneven, differences=none))[2] == mean_cell.removesuffix(" ▼")
+    # A null beside its model, first in the file, is no reference; a name is not a kind.
+    models = [m for m in uneven.config.models if m.name != "mean-cell"]
+    odd = [models[2], models[0], replace(models[1], name="linear")]
+    config = replace(uneven.config, models=tuple(odd))
+    assert (
+        "|  | XPert | linear | best of the others |"
+        in glance_section(replace(uneven, config=config)).text
+    )
+
+
+def test_scores_at_a_glance_are_of_the_folds_that_the_main_model_has(
+    uneven: Results, data: TrainingData
+) -> None:
+    kept = [f for f in uneven.finished if f.facts["model"] != "XPert" or f.facts["fold"] != 3]
+    results = Results.collect(uneven.config, kept, uneven.out)
+    _, own, _, ridge, _ = glance(results)
+    assert ridge.endswith(" ▲") and 0.29 < float(ridge[:-2]) < 0.31, "without the easy fold"
+    assert float(own) < float(ridge[:-2])
+    # What has not run on all of them, and a main model that has not run at all.
+    some = [f for f in kept if f.facts["model"] != "ridge" or f.facts["fold"] != 2]
+    assert glance(Results.collect(uneven.config, some, uneven.out))[3] == "-"
+    rest = [f for f in kept if f.facts["model"] != "XPert"]
+    _, own, mean_cell, *_ = glance(Results.collect(uneven.config, rest, uneven.out))
+    assert own == "-" and not set(mean_cell) & set("▲▼≈")
+
+
+def test_a_benchmark_of_other_forms_alone_has_a_verdict(uneven: Results) -> None:
+    forms = [f for f in uneven.finished if f.facts["kind"] == "xpert"]
+    assert "XPert (PCC 0." in verdict_of(Results.collect(uneven.config, forms, uneven.out))
 
 
 def test_tables_say_which_folds_and_rows_a_line_stands_on(uneven: Results) -> None:
@@ -174,6 +206,7 @@ def test_patients_are_resampled_and_one_alone_says_nothing(
     assert set(results.intervals["unit"]) == {"patient"}
     assert set(results.intervals["groups"]) == {3}
     assert set(row_table(finished)["patient"]) == {"p0", "p1", "p2"}
+    assert glance(results)[0] == "unseen-patient, z-score (level 5) (only 3 patients)"
     text = verdict_of(results)
     assert "only 3 patients" in text and "beats mean-cell" in text
     alone = [f for f in finished if f.facts["fold"] == 1]
