@@ -13,7 +13,7 @@ from xpert_core.benchmark.config import BenchmarkConfig
 from xpert_core.benchmark.costs import budget_words
 from xpert_core.benchmark.markdown import Section, place_of, table
 from xpert_core.benchmark.results import Results
-from xpert_core.benchmark.tables import FEW_GROUPS, unit_words, with_interval
+from xpert_core.benchmark.tables import FEW_GROUPS, unit_of, unit_words, with_interval
 
 REFERENCES = ("mean-cell", "mean-control", "nearest-drugs", "ridge", "mlp-no-drug")
 """Kinds of models that XPert must beat to be worth anything."""
@@ -150,7 +150,19 @@ def glance_section(results: Results) -> Section:
         found = f"{score[best]} ({best})" if best else "-"
         lines.append([_with_few_groups(results, scenario, readout), *cells, found])
     text = table(["", results.model, *named, "best of the others"], lines)
-    return Section("At a glance", f"{text}\n\n{_LEGEND.format(model=results.model)}")
+    legend = f"{_LEGEND.format(model=results.model)}\n\n{_in_words(results)}"
+    return Section("At a glance", f"{text}\n\n{legend}".rstrip())
+
+
+def _in_words(results: Results) -> str:
+    """What the names of the baselines stand for, where they do not say so."""
+    known = registry.available()
+    words = {
+        m.name: known[m.kind].label
+        for m in results.config.models
+        if m.drug == "true" and m.kind in known and m.name != known[m.kind].label
+    }
+    return "\n".join(f"- {name}: {label}" for name, label in words.items())
 
 
 def _marked(results: Results, scenario: str, readout: str) -> dict[str, str]:
@@ -172,8 +184,8 @@ def _mark(low: float, high: float) -> str:
 def _with_few_groups(results: Results, scenario: str, readout: str) -> str:
     """A place, and how many drugs or cell lines it stands on where these are too few."""
     place = f"{scenario}, {readout}"
-    lines = results.at(results.intervals, scenario, readout)
-    groups, unit = int(lines["groups"].max()), str(lines["unit"].iloc[0])
+    unit = unit_of(scenario)
+    groups = int(results.shared(scenario, readout)[unit].nunique())
     return f"{place} (only {unit_words(unit, groups)})" if groups < FEW_GROUPS else place
 
 

@@ -127,6 +127,7 @@ def glance(results: Results) -> list[str]:
 def test_scores_at_a_glance_are_marked_by_what_can_be_told(uneven: Results) -> None:
     text = glance_section(uneven).text
     assert text.startswith("|  | XPert | mean-cell | ridge | best of the others |")
+    assert "- mean-cell: mean of the cell line" in text and "- ridge" not in text
     place, own, mean_cell, ridge, best = glance(uneven)
     assert place == "warm-start, z-score (level 5)"
     scores = uneven.intervals.set_index("model")["mean"]
