@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xpert_core.baselines.molecules import Molecules, NeuralFingerprint, molecules, pooled
+from xpert_core.baselines.molecules import (
+    Molecules,
+    MoleculeTable,
+    NeuralFingerprint,
+    molecules,
+    pooled,
+)
 from xpert_core.baselines.network import (
     CHEAPER,
     CONDITION_DIM,
@@ -36,7 +42,7 @@ DECODER = (512, 128, 32)
 class _CIGER(GeneNetwork):
     def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor, share: float) -> None:
         super().__init__(genes, share)
-        self.graphs = graphs
+        self.graphs = MoleculeTable(graphs)
         self.register_buffer("seen", seen)
         self.fingerprint = NeuralFingerprint(CONVOLUTIONS, FINGERPRINT)
         # The first layer of the MLP on [gene, fingerprint, cell, conditions], in two parts: the

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xpert_core.baselines.molecules import (
     Molecules,
+    MoleculeTable,
     NeuralFingerprint,
     molecules,
     padded,
@@ -93,7 +94,7 @@ class _Layer(nn.Module):
 class _DeepCE(GeneNetwork):
     def __init__(self, graphs: Molecules, genes: Tensor, seen: Tensor, share: float) -> None:
         super().__init__(genes, share)
-        self.graphs = graphs
+        self.graphs = MoleculeTable(graphs)
         self.register_buffer("seen", seen)
         # Drugs without a structure look alike: the drug-gene network is computed once for all.
         known = torch.bincount(graphs.owner, minlength=graphs.count) > 0

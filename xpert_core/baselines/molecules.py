@@ -47,8 +47,8 @@ class Molecules:
 
     def take(self, drugs: Tensor) -> Molecules:
         """The graphs of some distinct drugs, in their order."""
-        position = torch.full((self.count,), -1, dtype=torch.long)
-        position[drugs] = torch.arange(len(drugs))
+        position = torch.full((self.count,), -1, device=drugs.device)
+        position[drugs] = torch.arange(len(drugs), device=drugs.device)
         kept = position[self.owner] >= 0
         place = kept.cumsum(0) - 1
         edges = kept[self.source]
@@ -123,6 +123,29 @@ def _bond(bond: object) -> list[float]:
     ]
 
 
+class MoleculeTable(nn.Module):
+    """Graphs of all drugs, which move to a device with the network that holds them.
+
+    Parameters
+    ----------
+    graphs : Molecules
+    """
+
+    def __init__(self, graphs: Molecules) -> None:
+        super().__init__()
+        self.count = graphs.count
+        # Not part of the state: they would be copied with every better epoch.
+        for name in ("atoms", "owner", "bonds", "source", "target"):
+            self.register_buffer(name, getattr(graphs, name), persistent=False)
+
+    def take(self, drugs: Tensor) -> Molecules:
+        """The graphs of some distinct drugs, in their order."""
+        held = self.get_buffer
+        atoms, owner, bonds = held("atoms"), held("owner"), held("bonds")
+        graphs = Molecules(atoms, owner, bonds, held("source"), held("target"), self.count)
+        return graphs.take(drugs)
+
+
 class NeuralFingerprint(nn.Module):
     """Graph convolutions with weights for each degree; a softmax reads the atoms of each layer.
 
@@ -149,6 +172,7 @@ class NeuralFingerprint(nn.Module):
         """Fingerprint of each atom, shape (A, out); a drug's is the sum over its atoms."""
         state = graphs.atoms
         degree = torch.bincount(graphs.target, minlength=len(state)).clamp(max=MAX_DEGREE)
+        every = torch.arange(len(state), device=state.device)
         found: Tensor = self.read[0](state).softmax(dim=1)
         for own, near, read in zip(self.own, self.near, list(self.read)[1:], strict=True):
             message = torch.cat([state[graphs.source], graphs.bonds], dim=1)
@@ -157,7 +181,7 @@ class NeuralFingerprint(nn.Module):
             # All degrees at once, then each atom's own: atoms are few, branches are slow.
             self_part = own(state)
             candidates = near(total).view(len(state), MAX_DEGREE + 1, self_part.shape[1])
-            state = torch.relu(self_part + candidates[torch.arange(len(state)), degree])
+            state = torch.relu(self_part + candidates[every, degree])
             found = found + read(state).softmax(dim=1)
         return found
 
@@ -178,9 +202,9 @@ def padded(atoms: Tensor, graphs: Molecules) -> tuple[Tensor, Tensor]:
     """
     count = torch.bincount(graphs.owner, minlength=graphs.count)
     first = count.cumsum(0) - count
-    slot = torch.arange(len(atoms)) - first[graphs.owner]
+    slot = torch.arange(len(atoms), device=atoms.device) - first[graphs.owner]
     size = max(1, int(count.max()) if len(count) else 1)
     found = atoms.new_zeros(graphs.count, size, atoms.shape[1])
     found = found.index_put((graphs.owner, slot), atoms)
-    filled = torch.arange(size) < count.clamp(min=1)[:, None]
+    filled = torch.arange(size, device=atoms.device) < count.clamp(min=1)[:, None]
     return found, filled

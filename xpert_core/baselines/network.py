@@ -114,7 +114,7 @@ class GeneNetwork(Network):
     def loss(self, rows: Rows, change: Tensor) -> Tensor:
         genes = self.get_buffer("genes")
         if self.share < 1:
-            chosen = torch.randperm(len(genes))[: part_of(len(genes), self.share)]
+            chosen = torch.randperm(len(genes))[: part_of(len(genes), self.share)].to(genes.device)
             genes, change = genes[chosen], change[:, chosen]
         return self.distance(self.change(rows, genes).float(), change)
 
@@ -129,6 +129,11 @@ class NetworkBaseline(ABC):
     max_epochs, patience : int
         Training ends after `patience` epochs without a better validation PCC; the best weights
         stay.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where it is trained and asked.
     """
 
     lr = 1e-3
@@ -142,6 +147,7 @@ class NetworkBaseline(ABC):
         self.max_epochs = max_epochs
         self.patience = patience
         self.epochs = 0
+        self.device = training_device()
 
     @abstractmethod
     def make(self, data: TrainingData, train: np.ndarray) -> Network:
@@ -153,9 +159,11 @@ class NetworkBaseline(ABC):
         for readout in np.unique(data.readout[train]):
             own = data.x_deg[train[data.readout[train] == readout]]
             self._scale[readout] = float(np.sqrt(np.mean(np.square(own))))
-        with torch.random.fork_rng(devices=[]):
+        # Seeding is of every GPU, so all are put back.
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(self.seed)
-            self.network = self.make(data, train)
+            # Made on the CPU: every machine begins with the same weights.
+            self.network = self.make(data, train).to(self.device)
             self._train(data, train, valid)
 
     def _train(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
@@ -168,7 +176,7 @@ class NetworkBaseline(ABC):
             self.network.train()
             for chosen in self.batches(data, train):
                 rows = self._rows(data, chosen)
-                change = torch.from_numpy(self._scaled(data, chosen))
+                change = torch.from_numpy(self._scaled(data, chosen)).to(self.device)
                 optimizer.zero_grad(set_to_none=True)
                 with self.precision():
                     loss = self.network.loss(rows, change)
@@ -213,22 +221,22 @@ class NetworkBaseline(ABC):
         order = np.argsort(data.drug_index[rows], kind="stable")
         for start in range(0, len(rows), self.batch):
             chosen = order[start : start + self.batch]
-            found[chosen] = ask(self._rows(data, rows[chosen])).float().numpy()
+            found[chosen] = ask(self._rows(data, rows[chosen])).float().cpu().numpy()
         return found * self._scale[data.readout[rows]][:, None]
 
     def _scaled(self, data: TrainingData, rows: np.ndarray) -> np.ndarray:
         scaled: np.ndarray = data.x_deg[rows] / self._scale[data.readout[rows]][:, None]
         return scaled
 
-    @staticmethod
-    def _rows(data: TrainingData, rows: np.ndarray) -> Rows:
-        return Rows(
-            torch.from_numpy(data.profiles[data.profile_index[rows]]),
-            torch.from_numpy(data.drug_index[rows]),
-            torch.from_numpy(data.cell_index[rows]),
-            torch.from_numpy(conditions(data, rows)),
-            torch.from_numpy(np.log10(data.dose_um[rows] + 1)[:, None]),
+    def _rows(self, data: TrainingData, rows: np.ndarray) -> Rows:
+        parts = (
+            data.profiles[data.profile_index[rows]],
+            data.drug_index[rows],
+            data.cell_index[rows],
+            conditions(data, rows),
+            np.log10(data.dose_um[rows] + 1)[:, None],
         )
+        return Rows(*(torch.from_numpy(part).to(self.device) for part in parts))
 
 
 class GeneNetworkBaseline(NetworkBaseline):
@@ -244,8 +252,8 @@ class GeneNetworkBaseline(NetworkBaseline):
         Share of the genes, drawn once, on which an epoch is judged: the network attends among
         these alone. It is asked about all of them in the end.
     bf16 : bool
-        Train in bfloat16 where the processor has AVX512-BF16; elsewhere in float32, which is
-        faster there. Predictions are float32.
+        Train in bfloat16 where the processor has AVX512-BF16; elsewhere in float32: other
+        processors are faster so, and a GPU needs no help. Predictions are float32.
 
     Raises
     ------
@@ -283,7 +291,8 @@ class GeneNetworkBaseline(NetworkBaseline):
     @property
     def trains_in(self) -> str:
         """``bfloat16`` or ``float32``, on this machine."""
-        return "bfloat16" if self.bf16 and native_bf16() else "float32"
+        native = self.device.type == "cpu" and native_bf16()
+        return "bfloat16" if self.bf16 and native else "float32"
 
     def judge(self, data: TrainingData, rows: np.ndarray) -> float:
         """Mean PCC of the rows over the genes that are judged."""
@@ -291,7 +300,7 @@ class GeneNetworkBaseline(NetworkBaseline):
         # The same genes after every epoch, whatever was drawn meanwhile.
         drawn = np.random.default_rng(self.seed).permutation(len(vectors))
         genes = np.sort(drawn[: part_of(len(vectors), self.judged_share)])
-        part = vectors[torch.from_numpy(genes)]
+        part = vectors[torch.from_numpy(genes).to(vectors.device)]
         with self.precision():
             found = self.answers(
                 data, rows, lambda asked: self.network.change(asked, part), len(genes)
@@ -302,6 +311,11 @@ class GeneNetworkBaseline(NetworkBaseline):
 def part_of(genes: int, share: float) -> int:
     """How many genes a share of them is: at least two, which a correlation needs."""
     return max(2, round(share * genes))
+
+
+def training_device() -> torch.device:
+    """The CUDA device where there is one, else the processor; no other kind was tried."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def native_bf16() -> bool:

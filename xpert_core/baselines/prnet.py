@@ -52,11 +52,12 @@ class _PRnet(Network):
         last.bias[: len(mean)] = mean
 
     def forward(self, rows: Rows) -> Tensor:
-        nothing = torch.zeros(len(rows.control), NOISE)
+        nothing = rows.control.new_zeros(len(rows.control), NOISE)
         return self._after(rows, nothing)[0] - rows.control
 
     def loss(self, rows: Rows, change: Tensor) -> Tensor:
-        mean, variance = self._after(rows, torch.randn(len(rows.control), NOISE))
+        noise = torch.randn(len(rows.control), NOISE, device=rows.control.device)
+        mean, variance = self._after(rows, noise)
         return nn.functional.gaussian_nll_loss(mean, rows.control + change, variance)
 
 

@@ -13,7 +13,7 @@ from xpert_core.baselines import registry
 from xpert_core.benchmark.config import XPERT, BenchmarkConfig, ModelSpec, longer
 from xpert_core.benchmark.markdown import Section, table
 from xpert_core.benchmark.models import recipe_of
-from xpert_core.benchmark.runner import Finished
+from xpert_core.benchmark.runner import Finished, trained_on
 from xpert_core.learning.config import TrainConfig
 
 
@@ -125,21 +125,27 @@ def _times(config: BenchmarkConfig, scenario: str) -> int:
 
 def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Section:
     """The section on what each model costs, and what it was allowed to cost."""
+    timed = _timed(finished)
     costs = pd.DataFrame(
         {
-            "model": [f.facts["model"] for f in finished],
-            "fit": [f.facts["seconds"]["fit"] for f in finished],
-            "predict": [1e3 * f.facts["seconds"]["predict"] / len(f.rows) for f in finished],
-            "memory": [f.facts["memory_mib"] for f in finished],
+            "model": [f.facts["model"] for f in timed],
+            "fit": [f.facts["seconds"]["fit"] for f in timed],
+            "predict": [1e3 * f.facts["seconds"]["predict"] / len(f.rows) for f in timed],
+            "memory": [f.facts["memory_mib"] for f in timed],
         }
     )
     own = {
-        name: all(f.facts.get("memory_own", False) for f in finished if f.facts["model"] == name)
+        name: all(f.facts.get("memory_own", False) for f in timed if f.facts["model"] == name)
         for name in costs["model"].unique()
     }
     said = "memory is the most a worker held while the task ran, program and data included"
     if not all(own.values()):
         said += "; of lines with *, the most that some of its workers had held by then"
+    if any(map(_on_gpu, finished)):
+        said += (
+            "; where some trainings of a model ran on a GPU, both are of its others, and a GPU's "
+            "own memory is never counted"
+        )
     specs = {spec.name: spec for spec in config.models}
     lines = []
     for name, c in costs.groupby("model", sort=False).mean().iterrows():
@@ -150,7 +156,7 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
             for f in finished
             if f.facts["model"] == model
         ]
-        settings = _settings(spec) + _narrowed(spec, finished) if spec else ""
+        settings = _settings(spec) + _elsewhere(spec, finished) if spec else ""
         lines.append(
             [model, settings, f"{c['fit']:.1f}", f"{c['predict']:.2f}",
              f"{c['memory']:.0f}{'' if own[model] else '*'}",
@@ -191,11 +197,29 @@ def _lengthened(config: BenchmarkConfig) -> str:
     return f" Most epochs and patience are {' and '.join(words)}, where an epoch is few steps."
 
 
-def _narrowed(spec: ModelSpec, finished: Sequence[Finished]) -> str:
-    """Of a model that asks for bfloat16: how many tasks ran where there is none."""
-    trained = [f.facts.get("trained_in") for f in finished if f.facts["model"] == spec.name]
-    plain = trained.count("float32") if spec.settings.get("bf16") else 0
-    return f" ({plain} of {len(trained)} in float32)" if plain else ""
+def _on_gpu(task: Finished) -> bool:
+    return trained_on(task) != "cpu"
+
+
+def _timed(finished: Sequence[Finished]) -> list[Finished]:
+    """Tasks whose times count: not those on a GPU, where the model also ran on the processor.
+
+    A mean over both would be of nothing that anybody can have.
+    """
+    on_cpu = {f.facts["model"] for f in finished if not _on_gpu(f)}
+    return [f for f in finished if not (_on_gpu(f) and f.facts["model"] in on_cpu)]
+
+
+def _elsewhere(spec: ModelSpec, finished: Sequence[Finished]) -> str:
+    """How many tasks ran on a GPU, and of a model that asks for bfloat16, how many without it."""
+    own = [f for f in finished if f.facts["model"] == spec.name]
+    plain = [f.facts.get("trained_in") for f in own].count("float32")
+    on_gpu = sum(map(_on_gpu, own))
+    words = [f"{plain} of {len(own)} in float32"] if plain and spec.settings.get("bf16") else []
+    if on_gpu:
+        left_out = ", not timed" if on_gpu < len(own) else ""
+        words.append(f"{on_gpu} of {len(own)} on a GPU{left_out}")
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _settings(spec: ModelSpec) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from xpert_core.baselines import registry
 from xpert_core.baselines.registry import Baseline
@@ -106,6 +107,8 @@ class XPertModel:
 
     Attributes
     ----------
+    device : torch.device
+        Where it was trained.
     progress : callable or None
         Called after each epoch with (done, most, scores); what it raises ends the training.
     """
@@ -123,6 +126,7 @@ class XPertModel:
         self.snapshots = snapshots
         self.residual = residual
         self.epochs = 0
+        self.device = torch.device("cpu")
         self.progress: EpochReport | None = None
 
     def fit(self, data: TrainingData, train: np.ndarray, valid: np.ndarray) -> None:
@@ -141,6 +145,7 @@ class XPertModel:
 
     def _keep(self, done: int, most: int, scores: dict[str, float]) -> None:
         """Remember the weights of the best epochs so far, and tell who listens."""
+        self.device = next(self.setup.model.parameters()).device
         state = {k: v.detach().clone() for k, v in self.setup.model.state_dict().items()}
         self._kept.append((scores["score"], state))
         self._kept = sorted(self._kept, key=lambda kept: -kept[0])[: self.snapshots]

@@ -53,7 +53,9 @@ class Finished:
     facts : dict
         Task, ``identity``, ``values`` (metric by read-out), ``x_pert`` (metric of profiles after
         treatment by the way they were predicted; older tasks lack it), ``seconds``, ``epochs``,
-        ``memory_mib`` and ``memory_own`` (whether it is the task's own peak).
+        ``memory_mib`` and ``memory_own`` (whether it is the task's own peak), ``trained_in``
+        (``bfloat16`` or ``float32``, of models that can choose) and ``trained_on`` (``cpu``,
+        ``cuda``; older tasks lack it and ran on the processor).
     predictions : Path or None
         Where its predictions lie, see `benchmark.predictions`; None where they were not kept.
     """
@@ -223,8 +225,14 @@ def _mean_of(seeds: Sequence[Finished], data: TrainingData, train: np.ndarray) -
         "values": values,
         "x_pert": x_pert,
         "seconds": _added([f.facts["seconds"] for f in seeds]),
+        "trained_on": " and ".join(sorted({trained_on(f) for f in seeds})),
     }
     return Finished(rows.merge(columns, on="row", how="left"), facts)
+
+
+def trained_on(task: Finished) -> str:
+    """Kind of device a task was trained on."""
+    return str(task.facts.get("trained_on", "cpu"))
 
 
 def _lacks_x_pert(task: Finished, data: TrainingData) -> bool:
@@ -346,6 +354,7 @@ def execute(
         "seconds": seconds,
         "epochs": getattr(model, "epochs", 0),
         "trained_in": getattr(model, "trains_in", ""),
+        "trained_on": getattr(getattr(model, "device", None), "type", "cpu"),
         "memory_mib": peak_mib(),
         "memory_own": own_peak,
     }

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from xpert_core.baselines import network
 from xpert_core.tokens.dataset import TrainingData
 
 DATA = Path(__file__).parents[2] / "data" / "l1000_small.safetensors"
@@ -19,6 +21,12 @@ FEW_GENES = 60
 @pytest.fixture(scope="module")
 def data() -> TrainingData:
     return TrainingData.load(DATA)
+
+
+@pytest.fixture
+def on_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on the processor, whatever the machine has."""
+    monkeypatch.setattr(network, "training_device", lambda: torch.device("cpu"))
 
 
 def sized(data: TrainingData, name: str) -> TrainingData:

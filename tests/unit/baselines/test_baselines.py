@@ -20,6 +20,8 @@ from xpert_core.learning.folds import labels_of, make_folds
 from xpert_core.learning.splits import split_by_drug
 from xpert_core.tokens.dataset import TrainingData
 
+# A GPU adds in no fixed order; what a network does there: test_on_gpu.py.
+pytestmark = pytest.mark.usefixtures("on_processor")
 NETWORKS = sorted(n for n, info in available().items() if info.seeded and not info.grouped)
 
 

@@ -17,6 +17,8 @@ from xpert_core.errors import DataError
 from xpert_core.evaluation.metrics import pearson_rows
 from xpert_core.tokens.dataset import TrainingData
 
+pytestmark = pytest.mark.usefixtures("on_processor")
+
 
 def test_ciger_attends_as_the_module_of_its_weights_does(data: TrainingData) -> None:
     data = sized(data, "ciger")

@@ -91,6 +91,20 @@ def test_the_table_of_costs_says_what_was_not_trained_in_bfloat16() -> None:
     assert "| bf16: True |" in cost_section(asked(spec), found[::2]).text
 
 
+def test_what_ran_on_a_gpu_is_counted_and_left_out_of_the_times() -> None:
+    spec = ModelSpec("ciger", "ciger", settings={"bf16": True})
+    found = tasks("cold-drug", ciger=[5, 7, 9])
+    for own in found[:2]:
+        own.facts.update(trained_on="cuda", seconds={"fit": 900.0, "predict": 900.0})
+    found[2].facts["trained_in"] = "float32"
+    line = cost_section(asked(spec), found).text.splitlines()[-1]
+    said = "bf16: True (1 of 3 in float32; 2 of 3 on a GPU, not timed)"
+    assert line.startswith(f"| ciger | {said} | 1.0 |")
+    assert " | 7 | 60 (8) | 0 of 3 |" in line, "all three count for the epochs"
+    text = cost_section(asked(spec), found[:2]).text
+    assert "| bf16: True (2 of 2 on a GPU) | 900.0 |" in text
+
+
 def test_peaks_of_memory_that_are_not_of_a_task_are_marked() -> None:
     found = tasks("cold-drug", prnet=[30, 30], ridge=[0])
     for task in found[:2]:
