@@ -143,8 +143,8 @@ def cost_section(config: BenchmarkConfig, finished: Sequence[Finished]) -> Secti
         said += "; of lines with *, the most that some of its workers had held by then"
     if any(map(_on_gpu, finished)):
         said += (
-            "; where some trainings of a model ran on a GPU, both are of its others, and a GPU's "
-            "own memory is never counted"
+            "; of a model partly trained on a GPU, times and memory are those of its other "
+            "trainings, and a GPU's own memory is never counted"
         )
     specs = {spec.name: spec for spec in config.models}
     lines = []

@@ -97,7 +97,9 @@ def test_what_ran_on_a_gpu_is_counted_and_left_out_of_the_times() -> None:
     for own in found[:2]:
         own.facts.update(trained_on="cuda", seconds={"fit": 900.0, "predict": 900.0})
     found[2].facts["trained_in"] = "float32"
-    line = cost_section(asked(spec), found).text.splitlines()[-1]
+    text = cost_section(asked(spec), found).text
+    assert "times and memory are those of its other trainings" in text
+    line = text.splitlines()[-1]
     said = "bf16: True (1 of 3 in float32; 2 of 3 on a GPU, not timed)"
     assert line.startswith(f"| ciger | {said} | 1.0 |")
     assert " | 7 | 60 (8) | 0 of 3 |" in line, "all three count for the epochs"
